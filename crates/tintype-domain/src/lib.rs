@@ -1,0 +1,17 @@
+//! The words that every crate of Tintype shares: MXC URIs, requesters, content hashes, time and randomness.
+//!
+//! Each type is parsed once, at the edge, and is valid from then on. Nothing here does I/O; time and randomness are
+//! passed in as [`Clock`] and [`Randomness`], so that tests decide what time it is and which IDs come next.
+
+mod hash;
+mod mxc;
+mod randomness;
+mod requester;
+mod time;
+
+pub use hash::{ContentHash, ContentHasher, ParseContentHashError};
+pub use mxc::{MediaId, Mxc, ParseMxcError};
+pub use randomness::{OsRandomness, Randomness};
+pub use requester::{Requester, User};
+pub use ruma_common::{OwnedServerName, OwnedUserId, ServerName, UserId};
+pub use time::{Clock, ManualClock, SystemClock, Timestamp};
