@@ -1,0 +1,257 @@
+//! Blobs as files in a folder.
+//!
+//! ```text
+//! media/ab/cd/abcd…-suffix   a blob
+//! media/tmp/…                blobs that are arriving
+//! media/pending/abcd…-suffix an empty marker: this blob has its name, but perhaps no record yet
+//! media/lock                 held while a server runs
+//! ```
+//!
+//! The markers are what makes the sweep after a crash quick and exact: only a blob with a marker can lack a record, so
+//! only those are looked up, whatever the size of the folder.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use moka::sync::Cache;
+use tintype_domain::Randomness;
+
+use super::{
+    BlobFile, BlobsError, Hashed, Incoming, Location, buffers::Buffers, incoming::run_blocking,
+};
+
+/// Open files kept for the next reader.
+const OPEN_FILES: u64 = 512;
+
+/// How long an open file is kept without a reader.
+const OPEN_FILE_IDLE: Duration = Duration::from_secs(60);
+
+/// What a sweep removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sweep {
+    /// Temporary files of uploads that never ended.
+    pub temporary: u64,
+    /// Blobs that never got a record.
+    pub unrecorded: u64,
+}
+
+/// Blobs as files below one folder.
+#[derive(Clone)]
+pub struct Files {
+    root: Arc<Path>,
+    randomness: Arc<dyn Randomness>,
+    buffers: Buffers,
+    open: Cache<Location, BlobFile>,
+    /// Held by the one process that serves this folder.
+    lock: Option<Arc<File>>,
+}
+
+impl Files {
+    /// Opens the folder for a server, and creates it if there is none.
+    ///
+    /// # Errors
+    /// [`BlobsError::InUse`] if another process serves it; [`BlobsError::Io`] if it cannot be created or written to.
+    pub fn open(root: &Path, randomness: Arc<dyn Randomness>) -> Result<Self, BlobsError> {
+        let mut files = Self::open_shared(root, randomness)?;
+        let lock = File::create(files.root.join("lock"))?;
+        match lock.try_lock() {
+            Ok(()) => files.lock = Some(Arc::new(lock)),
+            Err(fs::TryLockError::WouldBlock) => return Err(BlobsError::InUse(root.to_owned())),
+            Err(fs::TryLockError::Error(error)) => return Err(error.into()),
+        }
+        Ok(files)
+    }
+
+    /// Opens the folder beside a server that may be running: for diagnosis.
+    ///
+    /// # Errors
+    /// [`BlobsError::Io`] if it cannot be created or written to.
+    pub fn open_shared(root: &Path, randomness: Arc<dyn Randomness>) -> Result<Self, BlobsError> {
+        for folder in [root.join("tmp"), root.join("pending")] {
+            fs::create_dir_all(folder)?;
+        }
+        sync_folder(root)?;
+        Ok(Self {
+            root: root.into(),
+            randomness,
+            buffers: Buffers::default(),
+            open: Cache::builder().max_capacity(OPEN_FILES).time_to_idle(OPEN_FILE_IDLE).build(),
+            lock: None,
+        })
+    }
+
+    /// Begins a blob.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if no temporary file can be created.
+    pub async fn receive(&self) -> Result<Incoming, BlobsError> {
+        let mut name = [0; 12];
+        self.randomness.fill(&mut name);
+        let name = name.iter().fold(String::new(), |name, byte| format!("{name}{byte:02x}"));
+        Incoming::create(self.root.join("tmp").join(name)).await
+    }
+
+    /// Gives the blob its name, durably. Until [`Files::recorded`] is called it counts as possibly unrecorded, and a
+    /// crash removes it unless a record names it.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if it cannot be renamed or its folder not be synced; nothing is left then.
+    pub async fn publish(&self, blob: Hashed) -> Result<Location, BlobsError> {
+        let location = Location::new(blob.sha256, &*self.randomness);
+        let (marker, path) = (self.marker(&location), self.path(&location));
+        run_blocking(move || {
+            File::create_new(&marker)?;
+            let published = rename_durably(blob.path.path(), &path);
+            if published.is_ok() {
+                blob.path.renamed();
+            } else {
+                let _ = fs::remove_file(&marker);
+            }
+            published
+        })
+        .await?;
+        Ok(location)
+    }
+
+    /// A record names this blob now.
+    pub async fn recorded(&self, location: &Location) {
+        let marker = self.marker(location);
+        if let Err(error) = run_blocking(move || fs::remove_file(marker)).await {
+            // Harmless: the next sweep finds the record and removes the marker.
+            tracing::warn!(%error, location = location.as_str(), "a marker could not be removed");
+        }
+    }
+
+    /// Opens a blob for reading.
+    ///
+    /// # Errors
+    /// [`BlobsError::Io`] if it is not there or cannot be opened.
+    pub async fn read(&self, location: &Location) -> Result<BlobFile, BlobsError> {
+        if let Some(file) = self.open.get(location) {
+            return Ok(file);
+        }
+        let path = self.path(location);
+        let buffers = self.buffers.clone();
+        let file = run_blocking(move || {
+            Ok(BlobFile { file: Arc::new(File::open(&path)?), path: Arc::new(path), buffers })
+        })
+        .await?;
+        self.open.insert(location.clone(), file.clone());
+        Ok(file)
+    }
+
+    /// Removes a blob that no record names, and its marker. That it is not there is no error.
+    ///
+    /// # Errors
+    /// [`BlobsError::Io`] if it is still there.
+    pub async fn remove(&self, location: &Location) -> Result<(), BlobsError> {
+        self.open.invalidate(location);
+        let (marker, path) = (self.marker(location), self.path(location));
+        run_blocking(move || {
+            remove_if_there(&path)?;
+            remove_if_there(&marker)
+        })
+        .await
+    }
+
+    /// Removes what a crash left: temporary files, and blobs that `is_recorded` does not know.
+    ///
+    /// Call it before anything is received. Markers for which `is_recorded` fails are left for the next sweep.
+    ///
+    /// # Errors
+    /// [`BlobsError::Io`] if the folders cannot be listed or a file cannot be removed; `E` if `is_recorded` fails.
+    pub async fn sweep<E: From<BlobsError>>(
+        &self,
+        is_recorded: impl AsyncFn(&Location) -> Result<bool, E>,
+    ) -> Result<Sweep, E> {
+        let mut sweep = Sweep::default();
+        let (tmp, pending) = (self.root.join("tmp"), self.root.join("pending"));
+        sweep.temporary = run_blocking(move || {
+            let mut removed = 0;
+            for entry in fs::read_dir(tmp)? {
+                fs::remove_file(entry?.path())?;
+                removed += 1;
+            }
+            Ok(removed)
+        })
+        .await?;
+        let names = run_blocking(move || {
+            fs::read_dir(pending)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()
+        })
+        .await?;
+        for location in names.iter().filter_map(|name| Location::parse(name.to_str()?)) {
+            if is_recorded(&location).await? {
+                self.recorded(&location).await;
+            } else {
+                self.remove(&location).await?;
+                sweep.unrecorded += 1;
+            }
+        }
+        Ok(sweep)
+    }
+
+    /// Writes, reads back and removes a few bytes.
+    ///
+    /// # Errors
+    /// [`BlobsError`] for the step that failed.
+    pub async fn probe(&self) -> Result<(), BlobsError> {
+        let mut name = [0; 8];
+        self.randomness.fill(&mut name);
+        let path = self.root.join("tmp").join(format!("probe-{}", u64::from_ne_bytes(name)));
+        run_blocking(move || {
+            let written = fs::write(&path, b"tintype").and_then(|()| File::open(&path)?.sync_all());
+            let read = written.and_then(|()| fs::read(&path));
+            fs::remove_file(&path)?;
+            if read? == b"tintype" { Ok(()) } else { Err(io::Error::other("what was written was not read back")) }
+        })
+        .await
+    }
+
+    fn path(&self, location: &Location) -> PathBuf {
+        self.root.join(location.relative_path())
+    }
+
+    fn marker(&self, location: &Location) -> PathBuf {
+        self.root.join("pending").join(location.as_str())
+    }
+}
+
+impl std::fmt::Debug for Files {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Files").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
+/// Renames a synced file and syncs the folder that it is in now; a folder that is made for it is synced into its own.
+fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
+    let folder = to.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(folder)?;
+            for parent in folder.ancestors().skip(1).take(2) {
+                sync_folder(parent)?;
+            }
+            fs::rename(from, to)?;
+        }
+        outcome => outcome?,
+    }
+    sync_folder(folder).inspect_err(|_| {
+        let _ = fs::remove_file(to);
+    })
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,47 @@
+//! The blobs: bytes that are too many to live beside their record.
+//!
+//! A blob is written once under a name of its own and never changed. Its name begins with the SHA-256 of its bytes and
+//! ends in a random suffix, so that **a name is never used twice**: whoever removes a blob can never hit
+//! bytes that somebody else stored under the same hash a moment later. Which of two blobs with the same bytes is kept
+//! is decided by the records, in one statement; the other one is removed by whoever brought it.
+
+mod buffers;
+mod files;
+mod incoming;
+mod location;
+mod reader;
+
+pub use self::{
+    files::{Files, Sweep},
+    incoming::{Hashed, Incoming},
+    location::Location,
+    reader::{BlobFile, BlobStream},
+};
+
+use std::io;
+
+/// Why a blob could not be written, read or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobsError {
+    /// The disk, or the folder's quota, is full.
+    #[error("the disk that holds the media is full")]
+    DiskFull,
+    /// Another process uses this folder.
+    #[error("{0} is used by another tintype process")]
+    InUse(std::path::PathBuf),
+    /// A file is shorter than it was when it was written.
+    #[error("the file {0} is damaged: it is shorter than recorded")]
+    Truncated(std::path::PathBuf),
+    /// The disk failed.
+    #[error("the media folder failed: {0}")]
+    Io(#[source] io::Error),
+}
+
+impl From<io::Error> for BlobsError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull,
+            _ => Self::Io(error),
+        }
+    }
+}

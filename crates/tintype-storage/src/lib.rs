@@ -1,0 +1,7 @@
+//! Where things are kept: [`records`] say what exists and whose it is, [`blobs`] hold the bytes.
+//!
+//! Neither knows a rule of Matrix. The order that makes an upload safe is the caller's to keep: bytes on stable
+//! storage first, then the record, then the answer.
+
+pub mod blobs;
+pub mod records;

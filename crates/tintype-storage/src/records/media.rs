@@ -1,0 +1,215 @@
+//! Records of media, and of the blobs that they name.
+
+use bytes::Bytes;
+use sqlx::{FromRow, SqliteConnection};
+use tintype_domain::{ContentHash, Mxc, OwnedUserId, Timestamp};
+
+use super::{
+    Quota, Records, RecordsError, Statement,
+    usage::{self, signed},
+};
+use crate::blobs::Location;
+
+/// What is known of a stored piece of media.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaRecord {
+    /// The SHA-256 of its bytes.
+    pub sha256: ContentHash,
+    /// Its length in bytes.
+    pub size: u64,
+    /// The `Content-Type` it was uploaded with, byte for byte.
+    pub content_type: Vec<u8>,
+    /// The file name it was uploaded with.
+    pub filename: Option<String>,
+    /// Who uploaded it.
+    pub uploader: OwnedUserId,
+    /// When it was stored.
+    pub created_at: Timestamp,
+}
+
+/// Where the bytes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// In the database, beside the record.
+    Inline(Bytes),
+    /// In the blob store.
+    At(Location),
+}
+
+/// A record and where its bytes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundMedia {
+    /// The record.
+    pub record: MediaRecord,
+    /// The bytes, or where they are.
+    pub body: Body,
+}
+
+/// Bytes that are on stable storage, or go there with the record.
+#[derive(Debug, Clone)]
+pub struct NewBlob {
+    /// The SHA-256 of the bytes.
+    pub sha256: ContentHash,
+    /// Their length.
+    pub size: u64,
+    /// The bytes themselves if they are small, else where they were written.
+    pub body: Body,
+}
+
+/// A new piece of media, with the bytes that it names.
+#[derive(Debug, Clone)]
+pub struct InsertMedia {
+    /// Its name, which must be new.
+    pub mxc: Mxc,
+    /// Its bytes.
+    pub blob: NewBlob,
+    /// Its `Content-Type`, byte for byte.
+    pub content_type: Vec<u8>,
+    /// Its file name.
+    pub filename: Option<String>,
+    /// Who uploaded it.
+    pub uploader: OwnedUserId,
+    /// When.
+    pub created_at: Timestamp,
+    /// What the uploader may store.
+    pub quota: Quota,
+}
+
+/// What became of an insertion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InsertOutcome {
+    /// It is recorded, and the record names the bytes given.
+    Inserted,
+    /// It is recorded, and the record names the same bytes stored earlier: those given are not needed.
+    Deduplicated,
+    /// The uploader's quota is reached; nothing was recorded.
+    OverQuota,
+}
+
+#[derive(FromRow)]
+struct MediaRow {
+    sha256: Vec<u8>,
+    size: i64,
+    content_type: Vec<u8>,
+    filename: Option<String>,
+    uploader: String,
+    created_at: i64,
+    location: Option<String>,
+    body: Option<Vec<u8>>,
+}
+
+impl Records {
+    /// The record of a piece of media, and where its bytes are; none if there is none.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn find_media(&self, mxc: &Mxc) -> Result<Option<FoundMedia>, RecordsError> {
+        let row: Option<MediaRow> = sqlx::query_as(
+            "SELECT b.sha256, b.size, m.content_type, m.filename, m.uploader, m.created_at, b.location, b.body
+             FROM media m JOIN blobs b ON b.id = m.blob_id
+             WHERE m.server_name = $1 AND m.media_id = $2",
+        )
+        .bind(mxc.server_name.as_str())
+        .bind(mxc.media_id.as_str())
+        .fetch_optional(&self.readers)
+        .await?;
+        row.map(|row| row.into_found(mxc)).transpose()
+    }
+
+    /// Records a new piece of media and counts it against its uploader's quota.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails; then nothing was recorded.
+    pub async fn insert_media(&self, media: InsertMedia) -> Result<InsertOutcome, RecordsError> {
+        self.write(media).await
+    }
+
+    /// Whether a record names the bytes at this location.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn is_recorded(&self, location: &Location) -> Result<bool, RecordsError> {
+        let row: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM blobs WHERE sha256 = $1 AND location = $2")
+            .bind(&location.content_hash().as_bytes()[..])
+            .bind(location.as_str())
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(row.is_some())
+    }
+}
+
+impl MediaRow {
+    fn into_found(self, mxc: &Mxc) -> Result<FoundMedia, RecordsError> {
+        let inconsistent = |what: &str| RecordsError::Inconsistent(format!("{what} of {mxc}"));
+        Ok(FoundMedia {
+            record: MediaRecord {
+                sha256: self.sha256.as_slice().try_into().map_err(|_| inconsistent("the hash"))?,
+                size: u64::try_from(self.size).map_err(|_| inconsistent("the size"))?,
+                content_type: self.content_type,
+                filename: self.filename,
+                uploader: self.uploader.try_into().map_err(|_| inconsistent("the uploader"))?,
+                created_at: Timestamp(self.created_at),
+            },
+            body: body_from(self.location, self.body).ok_or_else(|| inconsistent("the blob"))?,
+        })
+    }
+}
+
+/// Exactly one of the two is there; the schema checks it, and so do we.
+pub(super) fn body_from(location: Option<String>, body: Option<Vec<u8>>) -> Option<Body> {
+    match (location, body) {
+        (Some(location), None) => Location::parse(&location).map(Body::At),
+        (None, Some(body)) => Some(Body::Inline(body.into())),
+        _ => None,
+    }
+}
+
+impl Statement for InsertMedia {
+    type Output = InsertOutcome;
+
+    async fn run(&self, connection: &mut SqliteConnection) -> Result<InsertOutcome, RecordsError> {
+        // The quota comes first: it is the only refusal, and it leaves nothing to undo.
+        if !usage::add(connection, self.uploader.as_str(), self.blob.size, self.quota).await? {
+            return Ok(InsertOutcome::OverQuota);
+        }
+        let (blob_id, outcome) = refer_to_blob(connection, &self.blob).await?;
+        sqlx::query(
+            "INSERT INTO media (server_name, media_id, blob_id, content_type, filename, uploader, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(self.mxc.server_name.as_str())
+        .bind(self.mxc.media_id.as_str())
+        .bind(blob_id)
+        .bind(self.content_type.as_slice())
+        .bind(self.filename.as_deref())
+        .bind(self.uploader.as_str())
+        .bind(self.created_at.as_millis())
+        .execute(connection)
+        .await?;
+        Ok(outcome)
+    }
+}
+
+/// Counts one more reference to the blob, and records it if these bytes are new.
+pub(super) async fn refer_to_blob(
+    connection: &mut SqliteConnection,
+    blob: &NewBlob,
+) -> Result<(i64, InsertOutcome), RecordsError> {
+    let (location, body) = match &blob.body {
+        Body::At(location) => (Some(location.as_str()), None),
+        Body::Inline(bytes) => (None, Some(&bytes[..])),
+    };
+    let (id, refs): (i64, i64) = sqlx::query_as(
+        "INSERT INTO blobs (sha256, size, location, refs, body) VALUES ($1, $2, $3, 1, $4)
+         ON CONFLICT (sha256) DO UPDATE SET refs = blobs.refs + 1
+         RETURNING id, refs",
+    )
+    .bind(&blob.sha256.as_bytes()[..])
+    .bind(signed(blob.size))
+    .bind(location)
+    .bind(body)
+    .fetch_one(connection)
+    .await?;
+    // A row that is new has one reference; every other row was there before, with its own bytes.
+    Ok((id, if refs == 1 { InsertOutcome::Inserted } else { InsertOutcome::Deduplicated }))
+}

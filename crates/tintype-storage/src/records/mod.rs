@@ -1,0 +1,118 @@
+//! The records: what media exists, whose it is, and where its bytes are.
+//!
+//! [`Records`] is the interface; SQLite stands behind it. Reads go to a pool of connections, writes to one writer that
+//! commits many of them together (see `writer`), so that no caller ever meets a lock. Each SQL statement is
+//! written in the dialect that SQLite and PostgreSQL share (`$1`, `ON CONFLICT`, `RETURNING`, integers for time).
+
+mod media;
+mod settings;
+mod thumbnails;
+mod tokens;
+mod usage;
+mod writer;
+
+use std::{path::Path, time::Duration};
+
+use sqlx::{
+    SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+pub use self::{
+    media::{Body, FoundMedia, InsertMedia, InsertOutcome, MediaRecord, NewBlob},
+    thumbnails::{
+        FoundThumbnail, InsertThumbnail, ThumbnailContent, ThumbnailKey, ThumbnailMethod, ThumbnailOutcome,
+        ThumbnailRecord,
+    },
+    tokens::TokenRecord,
+    usage::{Quota, Usage},
+};
+use self::writer::{Statement, Writer};
+
+/// Connections that read. Reads are short; more of them would only compete for the same pages.
+const READERS: u32 = 4;
+
+/// How long a connection waits for another process (`tintype token`) that holds the write lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why the database did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordsError {
+    /// The disk, or the folder's quota, is full.
+    #[error("the disk that holds the database is full")]
+    DiskFull,
+    /// The migrations could not be applied.
+    #[error("the database could not be migrated: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The database does not answer, or answered with an error.
+    #[error("the database failed: {0}")]
+    Database(#[source] sqlx::Error),
+    /// A row holds what this program would never write.
+    #[error("the database holds an inconsistent row: {0}")]
+    Inconsistent(String),
+    /// The server is shutting down.
+    #[error("the database is closed")]
+    Closed,
+}
+
+impl From<sqlx::Error> for RecordsError {
+    fn from(error: sqlx::Error) -> Self {
+        // SQLITE_FULL, and SQLITE_IOERR_WRITE/_SHMSIZE, which is how ENOSPC shows on the WAL and its index.
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        match code.as_deref() {
+            Some("13" | "778" | "4874") => Self::DiskFull,
+            _ => match error {
+                sqlx::Error::PoolClosed => Self::Closed,
+                error => Self::Database(error),
+            },
+        }
+    }
+}
+
+/// The records of one installation.
+#[derive(Debug, Clone)]
+pub struct Records {
+    readers: SqlitePool,
+    writer: Writer,
+}
+
+impl Records {
+    /// Opens the SQLite database at `path`, creates it if there is none, and applies the migrations.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the file cannot be opened or a migration fails.
+    pub async fn open_sqlite(path: &Path) -> Result<Self, RecordsError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A commit returns when the write-ahead log is on stable storage: an acknowledged upload survives a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            // What was deleted is overwritten: small bodies live in this file.
+            .pragma("secure_delete", "ON");
+        let writer = Writer::open(&options).await?;
+        let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
+        Ok(Self { readers, writer })
+    }
+
+    /// Answers if the database can be read.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if it cannot.
+    pub async fn ping(&self) -> Result<(), RecordsError> {
+        sqlx::query("SELECT 1").execute(&self.readers).await?;
+        Ok(())
+    }
+
+    /// Waits for the writes that are under way, and closes the database.
+    pub async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close().await;
+    }
+
+    async fn write<S: Statement>(&self, statement: S) -> Result<S::Output, RecordsError> {
+        self.writer.submit(statement).await
+    }
+}

@@ -1,0 +1,34 @@
+//! What an installation remembers of itself.
+
+use sqlx::SqliteConnection;
+use tintype_domain::Timestamp;
+
+use super::{Records, RecordsError, Statement};
+
+struct RememberFirstStart(Timestamp);
+
+impl Records {
+    /// When this installation first started; `now`, and remembered from then on, if it never did before.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn first_start(&self, now: Timestamp) -> Result<Timestamp, RecordsError> {
+        self.write(RememberFirstStart(now)).await
+    }
+}
+
+impl Statement for RememberFirstStart {
+    type Output = Timestamp;
+
+    async fn run(&self, connection: &mut SqliteConnection) -> Result<Timestamp, RecordsError> {
+        let (value,): (String,) = sqlx::query_as(
+            "INSERT INTO settings (name, value) VALUES ('first_start', $1)
+             ON CONFLICT (name) DO UPDATE SET value = settings.value
+             RETURNING value",
+        )
+        .bind(self.0.as_millis().to_string())
+        .fetch_one(connection)
+        .await?;
+        value.parse().map(Timestamp).map_err(|_| RecordsError::Inconsistent("the time of the first start".to_owned()))
+    }
+}

@@ -1,0 +1,82 @@
+//! What each user has stored: the base of quotas.
+
+use sqlx::SqliteConnection;
+use tintype_domain::UserId;
+
+use super::{Records, RecordsError};
+
+/// What a user has stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of all media, each counted in full even where bytes are shared.
+    pub bytes: u64,
+    /// Pieces of media.
+    pub media: u64,
+}
+
+/// What a user may store; [`u64::MAX`] where there is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Bytes of all media together.
+    pub bytes: u64,
+    /// Pieces of media.
+    pub media: u64,
+}
+
+impl Quota {
+    /// No limit.
+    pub const UNLIMITED: Self = Self { bytes: u64::MAX, media: u64::MAX };
+
+    /// Whether one more piece of media of `size` bytes fits beside `usage`.
+    pub fn allows(&self, usage: Usage, size: u64) -> bool {
+        usage.media < self.media && size <= self.bytes.saturating_sub(usage.bytes)
+    }
+}
+
+impl Records {
+    /// What the user has stored; nothing, for a user who never uploaded.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn usage(&self, user_id: &UserId) -> Result<Usage, RecordsError> {
+        let row: Option<(i64, i64)> = sqlx::query_as("SELECT bytes, media FROM usage WHERE user_id = $1")
+            .bind(user_id.as_str())
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(row.map_or_else(Usage::default, |(bytes, media)| Usage {
+            bytes: u64::try_from(bytes).unwrap_or(0),
+            media: u64::try_from(media).unwrap_or(0),
+        }))
+    }
+}
+
+/// Adds one piece of media to what the user has stored, if the quota allows it: one statement decides.
+///
+/// Returns whether it was added.
+pub(super) async fn add(
+    connection: &mut SqliteConnection,
+    user_id: &str,
+    size: u64,
+    quota: Quota,
+) -> Result<bool, RecordsError> {
+    if !quota.allows(Usage::default(), size) {
+        return Ok(false);
+    }
+    let added = sqlx::query(
+        "INSERT INTO usage (user_id, bytes, media) VALUES ($1, $2, 1)
+         ON CONFLICT (user_id) DO UPDATE SET bytes = usage.bytes + $2, media = usage.media + 1
+         WHERE usage.bytes <= $3 - $2 AND usage.media < $4",
+    )
+    .bind(user_id)
+    .bind(signed(size))
+    .bind(signed(quota.bytes))
+    .bind(signed(quota.media))
+    .execute(connection)
+    .await?;
+    Ok(added.rows_affected() == 1)
+}
+
+/// SQL integers are signed: what is beyond them is as good as unlimited.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
