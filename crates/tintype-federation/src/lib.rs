@@ -1,0 +1,10 @@
+//! What one server shows another: its name, its keys, its signature.
+//!
+//! So far this is the signing key of a server that owns its name (the standalone profile), and the document in which
+//! it publishes that key. Nothing here knows of storage.
+
+mod server_keys;
+mod signing_key;
+
+pub use server_keys::server_keys;
+pub use signing_key::{SigningKey, SigningKeyError};
