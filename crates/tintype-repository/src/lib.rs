@@ -1,0 +1,200 @@
+//! The verbs of a content repository, and all of its rules.
+//!
+//! One module per verb: [`authenticate`](Repository::authenticate) says who asks, [`receive`](Repository::receive) takes
+//! an upload, [`open`](Repository::open) gives media back, [`thumbnail`](Repository::thumbnail) gives a small picture of
+//! it. Whether something is allowed, how much of it and how often, is decided here and nowhere else; how a request
+//! looks in HTTP is not known here.
+
+mod authenticate;
+mod metrics;
+mod open;
+mod rates;
+mod receive;
+mod rules;
+mod sweep;
+mod thumbnail;
+
+use std::{num::NonZeroUsize, sync::Arc};
+
+use moka::{future, sync};
+use tintype_domain::{Clock, Mxc, OwnedServerName, Randomness, Requester, Timestamp};
+use tintype_storage::{
+    blobs::{BlobsError, Files},
+    records::{Records, RecordsError, ThumbnailKey},
+};
+use tintype_thumbnails::Pool;
+
+use self::{authenticate::Tokens, open::CachedMedia, rates::Limiters, thumbnail::CachedThumbnail};
+pub use self::{
+    authenticate::{Accounts, AuthenticateError, Local},
+    metrics::Metrics,
+    open::{Content, MediaContent, OpenError, OpenedMedia},
+    rates::{Rate, RateLimited},
+    receive::{BodyError, ReceiveError, Upload},
+    rules::{Freeze, MediaServer, Rates, Rules, ThumbnailRules},
+    thumbnail::{OpenedThumbnail, ThumbnailRequest, ThumbnailsError},
+};
+
+/// Who makes a request, from where.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who.
+    pub requester: Requester,
+    /// From which address; what is not limited by user is limited by address.
+    pub address: std::net::IpAddr,
+}
+
+/// Why the repository cannot do its work at the moment.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The disk is full.
+    #[error("the disk is full")]
+    DiskFull,
+    /// The records failed.
+    #[error(transparent)]
+    Records(RecordsError),
+    /// The blobs failed.
+    #[error(transparent)]
+    Blobs(BlobsError),
+}
+
+impl From<RecordsError> for StorageError {
+    fn from(error: RecordsError) -> Self {
+        match error {
+            RecordsError::DiskFull => Self::DiskFull,
+            error => Self::Records(error),
+        }
+    }
+}
+
+impl From<BlobsError> for StorageError {
+    fn from(error: BlobsError) -> Self {
+        match error {
+            BlobsError::DiskFull => Self::DiskFull,
+            error => Self::Blobs(error),
+        }
+    }
+}
+
+/// What a repository is made of.
+pub struct Parts {
+    /// What exists.
+    pub records: Records,
+    /// The bytes.
+    pub blobs: Files,
+    /// The servers whose media is kept here, and who has accounts there.
+    pub servers: Vec<MediaServer>,
+    /// What is allowed.
+    pub rules: Rules,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where IDs come from.
+    pub randomness: Arc<dyn Randomness>,
+}
+
+/// A content repository. Cheap to clone: all clones are the same one.
+#[derive(Clone)]
+pub struct Repository(Arc<Inner>);
+
+struct Inner {
+    records: Records,
+    blobs: Files,
+    servers: Vec<MediaServer>,
+    rules: Rules,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+    frozen_from: Option<Timestamp>,
+    limiters: Limiters,
+    tokens: Tokens,
+    media: sync::Cache<Mxc, Arc<CachedMedia>>,
+    thumbnails: future::Cache<ThumbnailKey, Arc<CachedThumbnail>>,
+    painters: Pool,
+    metrics: Metrics,
+}
+
+/// What a cache entry costs beside its body, in bytes: keys, record and the cache's own books.
+const ENTRY: usize = 600;
+
+impl Repository {
+    /// Opens a repository: removes what a crash left, and remembers when the installation first started.
+    ///
+    /// # Errors
+    /// [`StorageError`] if records or blobs fail; nothing is served then.
+    pub async fn open_all(parts: Parts) -> Result<Self, StorageError> {
+        let Parts { records, blobs, servers, rules, clock, randomness } = parts;
+        let first_start = records.first_start(clock.now()).await?;
+        sweep::what_a_crash_left(&records, &blobs).await?;
+        let frozen_from = match rules.freeze {
+            Freeze::Never => None,
+            Freeze::FromFirstStart => Some(first_start),
+            Freeze::From(time) => Some(time),
+        };
+        let weight = |body: usize| u32::try_from(ENTRY + body).unwrap_or(u32::MAX);
+        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let painters = Pool::new(rules.thumbnails.threads.unwrap_or(cores), rules.thumbnails.queue)
+            .map_err(|error| StorageError::Blobs(error.into()))?;
+        let inner = Inner {
+            limiters: Limiters::new(&rules.rates),
+            tokens: authenticate::tokens(rules.token_cache_time),
+            media: sync::Cache::builder()
+                .weigher(move |_, cached: &Arc<CachedMedia>| weight(cached.body_in_memory()))
+                .max_capacity(rules.cache_bytes / 2)
+                .time_to_live(rules.cache_time)
+                .build(),
+            thumbnails: future::Cache::builder()
+                .weigher(move |_, cached: &Arc<CachedThumbnail>| weight(cached.body_in_memory()))
+                .max_capacity(rules.cache_bytes / 2)
+                .time_to_live(rules.cache_time)
+                .build(),
+            painters,
+            metrics: Metrics::default(),
+            records,
+            blobs,
+            servers,
+            rules,
+            clock,
+            randomness,
+            frozen_from,
+        };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Whether records and blobs answer.
+    ///
+    /// # Errors
+    /// [`StorageError`] of the part that does not.
+    pub async fn ready(&self) -> Result<(), StorageError> {
+        self.0.records.ping().await?;
+        Ok(self.0.blobs.probe().await?)
+    }
+
+    /// The size of the largest upload that is accepted from this caller, in bytes.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Guest`]: guests do not upload.
+    pub fn max_upload_size(&self, caller: &Caller) -> Result<u64, ReceiveError> {
+        receive::uploader(caller).map(|_| self.0.rules.max_upload_size)
+    }
+
+    /// The servers whose media is kept here.
+    pub fn servers(&self) -> impl Iterator<Item = &OwnedServerName> {
+        self.0.servers.iter().map(|server| &server.name)
+    }
+
+    /// What is counted, for the operator.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Waits for the writes that are under way, and closes the records.
+    pub async fn close(&self) {
+        self.0.records.close().await;
+    }
+}
+
+impl Inner {
+    /// Whether the media of this server is kept here.
+    fn is_ours(&self, mxc: &Mxc) -> bool {
+        self.servers.iter().any(|server| server.name == mxc.server_name)
+    }
+}

@@ -1,0 +1,241 @@
+//! An upload: limits, then bytes to stable storage, then the record, then the answer.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _};
+use tintype_domain::{ContentHash, MediaId, Mxc, OwnedServerName, User};
+use tintype_storage::{
+    blobs::{BlobsError, Hashed, Incoming, Location},
+    records::{Body, InsertMedia, InsertOutcome, NewBlob, Quota, RecordsError},
+};
+
+use crate::{Caller, RateLimited, Repository, StorageError, rates::Action};
+
+/// The longest `Content-Type` that is kept, in bytes. Types that are in use take less than a hundred.
+const MAX_CONTENT_TYPE: usize = 1024;
+
+/// The longest file name that is kept, in bytes. File systems allow 255.
+const MAX_FILENAME: usize = 1024;
+
+/// What the uploader says of the body.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    /// The server it is uploaded to.
+    pub server_name: OwnedServerName,
+    /// The `Content-Type`, kept byte for byte.
+    pub content_type: Vec<u8>,
+    /// The file name.
+    pub filename: Option<String>,
+    /// The length of the body in bytes, if the sender says.
+    pub content_length: Option<u64>,
+}
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The connection broke, or what came is not HTTP.
+    #[error("the upload broke off: {0}")]
+    Broken(String),
+    /// Nothing came for too long.
+    #[error("the upload stopped arriving")]
+    Stalled,
+}
+
+/// Why an upload was refused. Nothing of it is left then.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// Only users upload, and not guests.
+    #[error("guests cannot upload media")]
+    Guest,
+    /// Too many uploads.
+    #[error(transparent)]
+    RateLimited(#[from] RateLimited),
+    /// The body is larger than allowed.
+    #[error("the upload is larger than {limit} bytes")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The user's quota is reached.
+    #[error("the user's storage quota is reached")]
+    OverQuota {
+        /// Where the user can read more.
+        info_uri: Option<String>,
+    },
+    /// The `Content-Type` is longer than is kept.
+    #[error("the Content-Type is longer than {MAX_CONTENT_TYPE} bytes")]
+    ContentTypeTooLong,
+    /// The file name is longer than is kept.
+    #[error("the file name is longer than {MAX_FILENAME} bytes")]
+    FilenameTooLong,
+    /// The body broke off.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(StorageError),
+}
+
+impl From<RecordsError> for ReceiveError {
+    fn from(error: RecordsError) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
+impl From<BlobsError> for ReceiveError {
+    fn from(error: BlobsError) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
+/// A body that has arrived.
+enum Arrived {
+    Small(Bytes),
+    Large(Hashed),
+}
+
+/// The user, who must not be a guest.
+pub(crate) fn uploader(caller: &Caller) -> Result<&User, ReceiveError> {
+    caller.requester.user().filter(|user| !user.guest).ok_or(ReceiveError::Guest)
+}
+
+impl Repository {
+    /// Stores an upload, and returns its name when it is on stable storage.
+    ///
+    /// # Errors
+    /// A [`ReceiveError`]; nothing of the upload is left then.
+    pub async fn receive(
+        &self,
+        caller: &Caller,
+        upload: Upload,
+        body: impl Stream<Item = Result<Bytes, BodyError>> + Unpin,
+    ) -> Result<Mxc, ReceiveError> {
+        let uploader = uploader(caller)?;
+        self.0.limiters.check(Action::Upload, caller)?;
+        self.check_before_reading(uploader, &upload).await?;
+        let arrived = self.arrive(&upload, body).await?;
+        let repository = self.clone();
+        let uploader = uploader.user_id.clone();
+        // From here on it is finished even if the client has gone: a blob is never left without its record.
+        let recording = tokio::spawn(async move {
+            let mxc = Mxc { server_name: upload.server_name, media_id: MediaId::random(&*repository.0.randomness) };
+            let media = |blob| InsertMedia {
+                mxc: mxc.clone(),
+                blob,
+                content_type: upload.content_type,
+                filename: upload.filename,
+                uploader,
+                created_at: repository.0.clock.now(),
+                quota: repository.0.rules.quota,
+            };
+            let size = repository.record(arrived, media).await?;
+            repository.0.metrics.uploaded(size);
+            Ok(mxc)
+        });
+        recording
+            .await
+            .map_err(|error| ReceiveError::Storage(StorageError::Blobs(std::io::Error::other(error).into())))?
+    }
+
+    /// All that can be refused without reading the body.
+    async fn check_before_reading(&self, uploader: &User, upload: &Upload) -> Result<(), ReceiveError> {
+        let rules = &self.0.rules;
+        if upload.content_type.len() > MAX_CONTENT_TYPE {
+            return Err(ReceiveError::ContentTypeTooLong);
+        }
+        if upload.filename.as_ref().is_some_and(|name| name.len() > MAX_FILENAME) {
+            return Err(ReceiveError::FilenameTooLong);
+        }
+        if upload.content_length.is_some_and(|length| length > rules.max_upload_size) {
+            return Err(ReceiveError::TooLarge { limit: rules.max_upload_size });
+        }
+        // The record decides in the end; this only spares both sides a transfer that cannot succeed.
+        if rules.quota != Quota::UNLIMITED {
+            let usage = self.0.records.usage(&uploader.user_id).await?;
+            if !rules.quota.allows(usage, upload.content_length.unwrap_or(0)) {
+                return Err(self.over_quota());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the body: a small one into memory, a larger one into a temporary file.
+    async fn arrive(
+        &self,
+        upload: &Upload,
+        mut body: impl Stream<Item = Result<Bytes, BodyError>> + Unpin,
+    ) -> Result<Arrived, ReceiveError> {
+        let rules = &self.0.rules;
+        let expected = upload.content_length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+        let mut small = BytesMut::with_capacity(expected.min(rules.inline_size));
+        let mut large: Option<Incoming> = None;
+        let mut size = 0_u64;
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk?;
+            size += chunk.len() as u64;
+            if size > rules.max_upload_size {
+                return Err(ReceiveError::TooLarge { limit: rules.max_upload_size });
+            }
+            if large.is_none() && (small.len() + chunk.len() > rules.inline_size || expected > rules.inline_size) {
+                let mut incoming = self.0.blobs.receive().await?;
+                incoming.write(std::mem::take(&mut small).freeze()).await?;
+                large = Some(incoming);
+            }
+            match &mut large {
+                Some(incoming) => incoming.write(chunk).await?,
+                None => small.extend_from_slice(&chunk),
+            }
+        }
+        Ok(match large {
+            Some(incoming) => Arrived::Large(incoming.finish().await?),
+            None => Arrived::Small(small.freeze()),
+        })
+    }
+
+    /// Gives the bytes their record. Returns their number.
+    async fn record(&self, arrived: Arrived, media: impl FnOnce(NewBlob) -> InsertMedia) -> Result<u64, ReceiveError> {
+        let (records, blobs) = (&self.0.records, &self.0.blobs);
+        let (outcome, size) = match arrived {
+            Arrived::Small(bytes) => {
+                let size = bytes.len() as u64;
+                let blob = NewBlob { sha256: ContentHash::of(&bytes), size, body: Body::Inline(bytes) };
+                (records.insert_media(media(blob)).await?, size)
+            }
+            Arrived::Large(hashed) => {
+                let (sha256, size) = (hashed.sha256, hashed.size);
+                let location = blobs.publish(hashed).await?;
+                let blob = NewBlob { sha256, size, body: Body::At(location.clone()) };
+                let outcome = records.insert_media(media(blob)).await;
+                match &outcome {
+                    Ok(InsertOutcome::Inserted) => blobs.recorded(&location).await,
+                    // The same bytes were there before, or the quota is reached: no record names this blob.
+                    Ok(InsertOutcome::Deduplicated | InsertOutcome::OverQuota) => self.discard(&location).await,
+                    Err(_) => self.discard_if_unrecorded(&location).await,
+                }
+                (outcome?, size)
+            }
+        };
+        match outcome {
+            InsertOutcome::Inserted | InsertOutcome::Deduplicated => Ok(size),
+            InsertOutcome::OverQuota => Err(self.over_quota()),
+        }
+    }
+
+    /// Removes a blob that no record names.
+    pub(crate) async fn discard(&self, location: &Location) {
+        if let Err(error) = self.0.blobs.remove(location).await {
+            tracing::warn!(%error, location = location.as_str(), "an unneeded blob stays until the next start");
+        }
+    }
+
+    /// After a failure it is not certain that nothing was committed: the records are asked before anything is removed.
+    /// If they do not answer either, the blob keeps its marker, and the sweep at the next start asks again.
+    pub(crate) async fn discard_if_unrecorded(&self, location: &Location) {
+        if let Ok(false) = self.0.records.is_recorded(location).await {
+            self.discard(location).await;
+        }
+    }
+
+    fn over_quota(&self) -> ReceiveError {
+        ReceiveError::OverQuota { info_uri: self.0.rules.limit_info_uri.clone() }
+    }
+}

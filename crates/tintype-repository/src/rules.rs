@@ -1,0 +1,82 @@
+//! What an operator allows. The binary reads the configuration and fills this in.
+
+use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use tintype_domain::{OwnedServerName, OwnedUserId, Timestamp};
+use tintype_storage::records::Quota;
+use tintype_thumbnails::Limits;
+
+use crate::{Accounts, Rate};
+
+/// A server whose media is kept here.
+#[derive(Debug, Clone)]
+pub struct MediaServer {
+    /// Its name: the first part of its media's MXC URIs.
+    pub name: OwnedServerName,
+    /// Who knows its accounts.
+    pub accounts: Accounts,
+    /// Its users who administer media.
+    pub admins: Arc<BTreeSet<OwnedUserId>>,
+}
+
+/// From when on media is not served on the deprecated, unauthenticated endpoints (MSC3916, part 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freeze {
+    /// All media is served there.
+    Never,
+    /// Nothing that was stored since this installation first started.
+    FromFirstStart,
+    /// Nothing that was stored at or after this time.
+    From(Timestamp),
+}
+
+/// How often one user, or one address, may do something.
+#[derive(Debug, Clone, Copy)]
+pub struct Rates {
+    /// Uploads, per user.
+    pub upload: Rate,
+    /// Downloads, per user, or per address on the deprecated endpoints.
+    pub download: Rate,
+    /// Thumbnails, likewise.
+    pub thumbnail: Rate,
+    /// Access tokens that have to be looked up, per address.
+    pub authenticate: Rate,
+}
+
+/// What thumbnails may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct ThumbnailRules {
+    /// Threads that make them; one per core if not given.
+    pub threads: Option<NonZeroUsize>,
+    /// Requests that may wait for a thread.
+    pub queue: usize,
+    /// What one picture may cost.
+    pub limits: Limits,
+    /// Sizes kept for one picture.
+    pub max_sizes: u32,
+}
+
+/// All rules.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// The size of the largest upload, in bytes.
+    pub max_upload_size: u64,
+    /// Bodies up to this size, in bytes, live in the records.
+    pub inline_size: usize,
+    /// What each user may store.
+    pub quota: Quota,
+    /// Where a user who reached the quota can read more: without it, an error that does not need it is sent.
+    pub limit_info_uri: Option<String>,
+    /// Rate limits.
+    pub rates: Rates,
+    /// The freeze.
+    pub freeze: Freeze,
+    /// Thumbnails.
+    pub thumbnails: ThumbnailRules,
+    /// How long what is known of a token is believed.
+    pub token_cache_time: Duration,
+    /// Memory for records and small bodies, in bytes.
+    pub cache_bytes: u64,
+    /// How long a record is believed.
+    pub cache_time: Duration,
+}

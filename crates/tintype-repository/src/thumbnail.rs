@@ -1,0 +1,301 @@
+//! A small picture of the media: found, or made once for everybody who asks.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tintype_domain::{ContentHash, Mxc};
+use tintype_storage::{
+    blobs::BlobsError,
+    records::{
+        Body, FoundThumbnail, InsertThumbnail, NewBlob, RecordsError, ThumbnailContent, ThumbnailKey, ThumbnailMethod,
+        ThumbnailOutcome,
+    },
+};
+use tintype_thumbnails::{Dimensions, Method, PoolError, Request, Thumbnail, ThumbnailError};
+
+use crate::{
+    Caller, Content, OpenError, RateLimited, Repository, StorageError,
+    open::{CachedMedia, Source, in_memory},
+    rates::Action,
+};
+
+/// A thumbnail as it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ThumbnailRequest {
+    /// The least size wanted.
+    pub size: Dimensions,
+    /// How to fit it.
+    pub method: Method,
+}
+
+/// A thumbnail that the caller may have.
+#[derive(Debug, Clone)]
+pub struct OpenedThumbnail {
+    /// Its type.
+    pub content_type: &'static str,
+    /// The SHA-256 of its bytes.
+    pub sha256: ContentHash,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its bytes.
+    pub content: Content,
+}
+
+/// Why there is no thumbnail.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ThumbnailsError {
+    /// Too many thumbnails were asked for, or are waiting to be made.
+    #[error(transparent)]
+    RateLimited(#[from] RateLimited),
+    /// There is no such media, or not for this requester.
+    #[error("media not found")]
+    NotFound,
+    /// No thumbnail can be made of this media.
+    #[error("no thumbnail can be made of this media: {0}")]
+    NotAPicture(String),
+    /// The picture is too large to be worked on.
+    #[error("the picture is too large for a thumbnail: {0}")]
+    TooLarge(String),
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(Arc<StorageError>),
+}
+
+impl From<OpenError> for ThumbnailsError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::RateLimited(limited) => Self::RateLimited(limited),
+            OpenError::NotFound => Self::NotFound,
+            OpenError::Storage(error) => Self::Storage(Arc::new(error)),
+        }
+    }
+}
+
+impl From<RecordsError> for ThumbnailsError {
+    fn from(error: RecordsError) -> Self {
+        Self::Storage(Arc::new(error.into()))
+    }
+}
+
+impl From<BlobsError> for ThumbnailsError {
+    fn from(error: BlobsError) -> Self {
+        Self::Storage(Arc::new(error.into()))
+    }
+}
+
+/// What is remembered of a thumbnail.
+#[derive(Debug)]
+pub(crate) struct CachedThumbnail {
+    pub(crate) content_type: &'static str,
+    pub(crate) sha256: ContentHash,
+    pub(crate) size: u64,
+    pub(crate) body: Body,
+}
+
+impl CachedThumbnail {
+    /// Bytes of its body that are held in memory.
+    pub(crate) fn body_in_memory(&self) -> usize {
+        in_memory(&self.body)
+    }
+}
+
+/// How long a client waits that came when too many were waiting.
+const RETRY_WHEN_BUSY: std::time::Duration = std::time::Duration::from_secs(2);
+
+impl Repository {
+    /// Opens a thumbnail for the caller; makes it, if nobody has asked for it before.
+    ///
+    /// Requests for the same thumbnail at the same time make it once.
+    ///
+    /// # Errors
+    /// A [`ThumbnailsError`].
+    pub async fn thumbnail(
+        &self,
+        caller: &Caller,
+        mxc: &Mxc,
+        request: ThumbnailRequest,
+    ) -> Result<OpenedThumbnail, ThumbnailsError> {
+        self.0.limiters.check(Action::Thumbnail, caller)?;
+        let media = self.find(&caller.requester, mxc).await?;
+        let key = ThumbnailKey {
+            mxc: mxc.clone(),
+            width: request.size.width(),
+            height: request.size.height(),
+            method: match request.method {
+                Method::Scale => ThumbnailMethod::Scale,
+                Method::Crop => ThumbnailMethod::Crop,
+            },
+        };
+        let making = self.find_or_make(&media, key.clone(), request);
+        let thumbnail = self.0.thumbnails.try_get_with(key, making).await.map_err(|error| (*error).clone())?;
+        Ok(OpenedThumbnail {
+            content_type: thumbnail.content_type,
+            sha256: thumbnail.sha256,
+            size: thumbnail.size,
+            content: self.content(&thumbnail.body).await?,
+        })
+    }
+
+    async fn find_or_make(
+        &self,
+        media: &CachedMedia,
+        key: ThumbnailKey,
+        request: ThumbnailRequest,
+    ) -> Result<Arc<CachedThumbnail>, ThumbnailsError> {
+        if let Some(FoundThumbnail { content_type, content }) = self.0.records.find_thumbnail(&key).await? {
+            let content_type = known_type(&content_type)
+                .ok_or_else(|| RecordsError::Inconsistent(format!("the type of a thumbnail of {}", key.mxc)))?;
+            return Ok(Arc::new(match content {
+                ThumbnailContent::Original => media.as_its_own_thumbnail(content_type),
+                ThumbnailContent::Own(record, body) => {
+                    CachedThumbnail { content_type, sha256: record.sha256, size: record.size, body }
+                }
+            }));
+        }
+        let made = self.make(media, request).await?;
+        self.keep(media, key, made).await
+    }
+
+    async fn make(&self, media: &CachedMedia, request: ThumbnailRequest) -> Result<Thumbnail, ThumbnailsError> {
+        let limits = self.0.rules.thumbnails.limits;
+        let source = self.content(&media.body).await?;
+        let size = media.size();
+        let request = Request { size: request.size, method: request.method };
+        let _waiting = self.0.metrics.thumbnail_waits();
+        let outcome = self
+            .0
+            .painters
+            .run(move || {
+                tintype_thumbnails::thumbnail(Source::of(&source)?, size, &request, &limits).map_err(Trouble::from)
+            })
+            .await;
+        match outcome {
+            Ok(Ok(thumbnail)) => {
+                self.0.metrics.thumbnail_made();
+                Ok(thumbnail)
+            }
+            Ok(Err(Trouble::Blobs(error))) => Err(error.into()),
+            Ok(Err(Trouble::Picture(error))) => {
+                self.0.metrics.thumbnail_failed();
+                Err(error.into())
+            }
+            Err(PoolError::Full) => {
+                self.0.metrics.thumbnail_refused();
+                Err(RateLimited { retry_after: RETRY_WHEN_BUSY }.into())
+            }
+            Err(PoolError::Panicked) => {
+                self.0.metrics.thumbnail_failed();
+                Err(ThumbnailsError::NotAPicture("the decoder gave up".to_owned()))
+            }
+        }
+    }
+
+    /// Stores a thumbnail that was made. If it cannot be stored it is served all the same.
+    async fn keep(
+        &self,
+        media: &CachedMedia,
+        key: ThumbnailKey,
+        made: Thumbnail,
+    ) -> Result<Arc<CachedThumbnail>, ThumbnailsError> {
+        let (format, bytes) = match made {
+            Thumbnail::Original { format, .. } => (format, None),
+            Thumbnail::Encoded { format, bytes, .. } => (format, Some(Bytes::from(bytes))),
+        };
+        let content_type = format.content_type();
+        let insert = |blob| InsertThumbnail {
+            key,
+            content_type,
+            blob,
+            created_at: self.0.clock.now(),
+            max_sizes: self.0.rules.thumbnails.max_sizes,
+        };
+        let Some(bytes) = bytes else {
+            self.0.records.insert_thumbnail(insert(None)).await?;
+            return Ok(Arc::new(media.as_its_own_thumbnail(content_type)));
+        };
+        let (sha256, size) = (ContentHash::of(&bytes), bytes.len() as u64);
+        let blob = |body| NewBlob { sha256, size, body };
+        let kept = if bytes.len() <= self.0.rules.inline_size {
+            self.0.records.insert_thumbnail(insert(Some(blob(Body::Inline(bytes.clone()))))).await.map(|_| ())
+        } else {
+            let (repository, bytes) = (self.clone(), bytes.clone());
+            let template = insert(None);
+            let insert = move |body| InsertThumbnail { blob: Some(NewBlob { sha256, size, body }), ..template };
+            // Finished even if everybody who waits for it goes away: a blob is never left without its record.
+            let keeping = tokio::spawn(async move { repository.keep_in_file(bytes, insert).await });
+            keeping.await.unwrap_or(Err(RecordsError::Closed))
+        };
+        if let Err(error) = kept {
+            tracing::warn!(%error, "a thumbnail could not be kept; it will be made again");
+        }
+        Ok(Arc::new(CachedThumbnail { content_type, sha256, size, body: Body::Inline(bytes) }))
+    }
+
+    async fn keep_in_file(
+        &self,
+        bytes: Bytes,
+        insert: impl FnOnce(Body) -> InsertThumbnail,
+    ) -> Result<(), RecordsError> {
+        let written = async {
+            let mut incoming = self.0.blobs.receive().await?;
+            incoming.write(bytes).await?;
+            self.0.blobs.publish(incoming.finish().await?).await
+        };
+        let location = match written.await {
+            Ok(location) => location,
+            Err(error) => {
+                tracing::warn!(%error, "a thumbnail could not be written");
+                return Ok(());
+            }
+        };
+        match self.0.records.insert_thumbnail(insert(Body::At(location.clone()))).await {
+            Ok(ThumbnailOutcome::Inserted) => self.0.blobs.recorded(&location).await,
+            Ok(ThumbnailOutcome::NotNeeded) => self.discard(&location).await,
+            Err(error) => {
+                self.discard_if_unrecorded(&location).await;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What can go wrong on the thread that makes a thumbnail.
+enum Trouble {
+    Blobs(BlobsError),
+    Picture(ThumbnailError),
+}
+
+impl From<BlobsError> for Trouble {
+    fn from(error: BlobsError) -> Self {
+        Self::Blobs(error)
+    }
+}
+
+impl From<ThumbnailError> for Trouble {
+    fn from(error: ThumbnailError) -> Self {
+        match error {
+            ThumbnailError::Io(error) => Self::Blobs(error.into()),
+            error => Self::Picture(error),
+        }
+    }
+}
+
+impl From<ThumbnailError> for ThumbnailsError {
+    fn from(error: ThumbnailError) -> Self {
+        match error {
+            ThumbnailError::Unsupported { .. } | ThumbnailError::Malformed { .. } => {
+                Self::NotAPicture(error.to_string())
+            }
+            ThumbnailError::TooManyPixels { .. }
+            | ThumbnailError::TooManyBytes { .. }
+            | ThumbnailError::TooMuchMemory { .. } => Self::TooLarge(error.to_string()),
+            ThumbnailError::Io(error) => Self::Storage(Arc::new(BlobsError::from(error).into())),
+        }
+    }
+}
+
+/// The types that a thumbnail can have (client-server API, "Thumbnails").
+fn known_type(name: &str) -> Option<&'static str> {
+    ["image/jpeg", "image/png", "image/gif", "image/webp", "image/apng"].into_iter().find(|known| *known == name)
+}
