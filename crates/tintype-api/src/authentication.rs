@@ -1,0 +1,117 @@
+//! Who asks: from a request's host, token and address to a [`Caller`].
+
+use std::sync::Arc;
+
+use axum::http::{Request, header};
+use tintype_domain::{OwnedServerName, Requester, User};
+use tintype_homeserver::{Asker, Credentials, Masquerade};
+use tintype_http::{bearer::bearer_token, forwarded::client_address, query::Query};
+use tintype_repository::{AuthenticateError, Caller};
+
+use crate::{Api, QueryAccessToken, edge::Head, error::MatrixError};
+
+/// A server whose clients come here.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    /// The server's name.
+    pub server_name: OwnedServerName,
+    /// The hosts of its clients' base URLs, in lower case, with the port if they have one.
+    pub hosts: Vec<String>,
+}
+
+impl Api {
+    /// The user who makes the request.
+    ///
+    /// # Errors
+    /// 401 without a token or with one that is not known, and whatever the homeserver refuses with.
+    pub(crate) async fn user(&self, head: &Head) -> Result<Arc<User>, MatrixError> {
+        let Head { request, trace } = head;
+        let credentials = self.credentials(request)?;
+        let tenant = self.tenant(request)?;
+        let asker = Asker {
+            address: trace.address,
+            user_agent: request
+                .headers()
+                .get(header::USER_AGENT)
+                .and_then(|agent| Some(agent.to_str().ok()?.to_owned())),
+        };
+        let user = self.parts.repository.authenticate(&tenant.server_name, &credentials, &asker).await?;
+        trace.requester(&user);
+        Ok(user)
+    }
+
+    /// The caller, who must be a user.
+    ///
+    /// # Errors
+    /// As [`Api::user`].
+    pub(crate) async fn caller(&self, head: &Head) -> Result<Caller, MatrixError> {
+        let user = self.user(head).await?;
+        Ok(Caller { requester: Requester::User(user), address: head.trace.address })
+    }
+
+    /// The server whose client makes the request: by the host it was sent to, or the only one there is.
+    ///
+    /// # Errors
+    /// 404 if the host belongs to none.
+    pub(crate) fn tenant<B>(&self, request: &Request<B>) -> Result<&Tenant, MatrixError> {
+        let tenants = &self.parts.tenants;
+        if let [only] = &tenants[..] {
+            return Ok(only);
+        }
+        let host = request.uri().host().map_or_else(
+            || request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+            |_| request.uri().authority().map_or("", |authority| authority.as_str()),
+        );
+        let host = host.to_ascii_lowercase();
+        let without_port = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+        let names = [Some(host.as_str()), without_port.map(|(name, _)| name)];
+        names
+            .into_iter()
+            .flatten()
+            .find_map(|name| tenants.iter().find(|tenant| tenant.hosts.iter().any(|known| known == name)))
+            .ok_or_else(|| AuthenticateError::UnknownServer.into())
+    }
+
+    fn credentials<B>(&self, request: &Request<B>) -> Result<Credentials, MatrixError> {
+        let query = request.uri().query();
+        let token = bearer_token(request.headers())?;
+        let in_query = |name| query.is_some_and(|query| query.contains(name));
+        // Most requests have nothing of this in their query, and then it is not parsed.
+        let may_hold_token = token.is_none() && self.parts.query_access_token == QueryAccessToken::Accepted;
+        if token.is_some() && !in_query("user_id") && !in_query("device_id") || !may_hold_token && token.is_none() {
+            return Ok(Credentials {
+                token: token.ok_or_else(missing_token)?.to_owned(),
+                masquerade: Masquerade::default(),
+            });
+        }
+        let query = Query::parse(query)?;
+        let token = token.or_else(|| query.get("access_token").filter(|token| !token.is_empty()));
+        Ok(Credentials {
+            token: token.ok_or_else(missing_token)?.to_owned(),
+            masquerade: Masquerade {
+                user_id: query.get("user_id").map(str::to_owned),
+                device_id: query
+                    .get("device_id")
+                    .or_else(|| query.get("org.matrix.msc3202.device_id"))
+                    .map(str::to_owned),
+            },
+        })
+    }
+
+    pub(crate) fn client_address<B>(&self, request: &Request<B>) -> std::net::IpAddr {
+        let peer = request.extensions().get::<crate::Peer>().copied().unwrap_or_default();
+        match peer {
+            crate::Peer::Address(address) => client_address(address, request.headers(), &self.parts.trusted_proxies),
+            // Whoever can reach the socket's file is a proxy on this machine.
+            crate::Peer::Local => {
+                let loopback = std::net::Ipv4Addr::LOCALHOST;
+                let trusted = [ipnet::IpNet::from(std::net::IpAddr::from(loopback))];
+                client_address(loopback.into(), request.headers(), &trusted)
+            }
+        }
+    }
+}
+
+fn missing_token() -> MatrixError {
+    MatrixError::new(axum::http::StatusCode::UNAUTHORIZED, "M_MISSING_TOKEN", "An access token is needed")
+}

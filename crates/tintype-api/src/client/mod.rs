@@ -1,0 +1,6 @@
+//! Endpoints for users with an access token.
+
+pub(crate) mod config;
+pub(crate) mod download;
+pub(crate) mod thumbnail;
+pub(crate) mod upload;

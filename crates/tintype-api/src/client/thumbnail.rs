@@ -1,0 +1,70 @@
+//! `GET /_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}`
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::HeaderValue, response::Response};
+use tintype_http::{
+    disposition::{Disposition, format},
+    query::Query,
+};
+use tintype_repository::{Caller, ThumbnailRequest};
+use tintype_thumbnails::{Dimensions, Method};
+
+use crate::{
+    Api,
+    edge::Head,
+    error::MatrixError,
+    media_path::MediaPath,
+    serve::{PRIVATE, Representation, respond},
+};
+
+/// Segments before the server name.
+const FIXED: usize = 5;
+
+/// Serves a thumbnail to a user.
+pub(crate) async fn get(State(api): State<Arc<Api>>, head: Head) -> Result<Response, MatrixError> {
+    let caller = api.caller(&head).await?;
+    let path = MediaPath::parse(head.request.uri(), FIXED)?;
+    thumbnail(&api, &caller, path, &head, PRIVATE).await
+}
+
+/// Serves a thumbnail to any caller.
+pub(crate) async fn thumbnail(
+    api: &Api,
+    caller: &Caller,
+    path: MediaPath,
+    head: &Head,
+    cache_control: HeaderValue,
+) -> Result<Response, MatrixError> {
+    let wanted = thumbnail_request(head.request.uri().query())?;
+    let thumbnail = api.parts.repository.thumbnail(caller, &path.mxc, wanted).await?;
+    let extension = thumbnail.content_type.strip_prefix("image/").unwrap_or("bin");
+    let representation = Representation {
+        sha256: thumbnail.sha256,
+        size: thumbnail.size,
+        content_type: HeaderValue::from_static(thumbnail.content_type),
+        disposition: format(Disposition::Inline, Some(&format!("thumbnail.{extension}"))),
+        cache_control,
+        content: thumbnail.content,
+    };
+    Ok(respond(head.request.headers(), &representation, &*api.parts.randomness))
+}
+
+/// `width` and `height` are required; `method` is `scale` if it is not given. `animated` is a wish that may be declined,
+/// and so far always is.
+fn thumbnail_request(query: Option<&str>) -> Result<ThumbnailRequest, MatrixError> {
+    let query = Query::parse(query)?;
+    let side = |name| {
+        let text = query.required(name)?;
+        // Too large for any picture, or not a number at all: the specification sends M_UNKNOWN for both.
+        text.parse::<u32>().map_err(|_| MatrixError::nonsense(format!("{name} is not a size in pixels")))
+    };
+    let (width, height) = (side("width")?, side("height")?);
+    let method = match query.get("method") {
+        None | Some("scale") => Method::Scale,
+        Some("crop") => Method::Crop,
+        Some(_) => return Err(MatrixError::invalid_param("method is neither scale nor crop")),
+    };
+    let size = Dimensions::new(width, height).ok_or_else(|| MatrixError::nonsense("width and height must not be 0"))?;
+    Ok(ThumbnailRequest { size, method })
+}

@@ -1,0 +1,55 @@
+//! `POST /_matrix/media/v3/upload`
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use tintype_domain::Mxc;
+use tintype_http::query::Query;
+use tintype_repository::Upload;
+
+use crate::{
+    Api,
+    edge::Head,
+    error::{MatrixError, ok},
+    upload_body::UploadBody,
+};
+
+/// Stores the body and answers with its `content_uri`.
+pub(crate) async fn post(State(api): State<Arc<Api>>, request: Request) -> Response {
+    let (head, body) = Head::split(request);
+    let mut body = UploadBody::new(body, api.parts.body_idle_timeout);
+    match receive(&api, &head, &mut body).await {
+        Ok(mxc) => ok(&json!({ "content_uri": mxc.to_string() })),
+        Err(error) => {
+            body.linger();
+            error.into_response()
+        }
+    }
+}
+
+async fn receive(api: &Api, head: &Head, body: &mut UploadBody) -> Result<Mxc, MatrixError> {
+    let caller = api.caller(head).await?;
+    let query = Query::parse(head.request.uri().query())?;
+    let upload = Upload {
+        server_name: api.tenant(&head.request)?.server_name.clone(),
+        content_type: content_type(head.request.headers()),
+        filename: query.get("filename").filter(|name| !name.is_empty()).map(str::to_owned),
+        content_length: content_length(head.request.headers()),
+    };
+    Ok(api.parts.repository.receive(&caller, upload, body).await?)
+}
+
+/// The type as it was sent; `application/octet-stream` where none was (v1.12).
+fn content_type(headers: &HeaderMap) -> Vec<u8> {
+    let sent = headers.get(header::CONTENT_TYPE).map(axum::http::HeaderValue::as_bytes).unwrap_or_default();
+    if sent.is_empty() { b"application/octet-stream".to_vec() } else { sent.to_vec() }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,223 @@
+//! What every request and every answer has in common: CORS, the log line, the counters, and a last net for panics.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    net::IpAddr,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use axum::{
+    body::Body,
+    extract::{FromRequest, Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http_body::{Body as _, Frame, SizeHint};
+use tintype_domain::User;
+
+use crate::{Api, RequestLog, error::MatrixError, metrics::Endpoint};
+
+/// Who is at the other end of the connection. The listener puts it into each request's extensions.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Peer {
+    /// A TCP peer.
+    Address(IpAddr),
+    /// A process on this machine, through a Unix socket.
+    #[default]
+    Local,
+}
+
+/// What is learnt of a request while it is served, for its log line.
+#[derive(Clone)]
+pub(crate) struct Trace {
+    pub(crate) address: IpAddr,
+    requester: Arc<OnceLock<Arc<User>>>,
+}
+
+impl Trace {
+    pub(crate) fn requester(&self, user: &Arc<User>) {
+        // A request has one requester: a second one would be the same.
+        let _ = self.requester.set(Arc::clone(user));
+    }
+}
+
+/// A request without its body.
+pub(crate) struct Head {
+    pub(crate) request: Request<()>,
+    pub(crate) trace: Trace,
+}
+
+impl Head {
+    pub(crate) fn split(request: Request) -> (Self, Body) {
+        let (mut parts, body) = request.into_parts();
+        let trace = parts.extensions.remove::<Trace>().expect("every request comes through the edge");
+        (Self { request: Request::from_parts(parts, ()), trace }, body)
+    }
+}
+
+impl<S: Sync> FromRequest<S> for Head {
+    type Rejection = Infallible;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::split(request).0)
+    }
+}
+
+/// Runs around every request.
+pub(crate) async fn edge(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let trace = Trace { address: api.client_address(&request), requester: Arc::default() };
+    let endpoint = Endpoint::of(request.uri().path());
+    let mut line = Line {
+        endpoint,
+        method: request.method().clone(),
+        path: request.uri().path().to_owned(),
+        trace: trace.clone(),
+        started,
+        status: StatusCode::OK,
+        sent: 0,
+        expected: None,
+        ended: false,
+        api: Arc::clone(&api),
+    };
+    let mut response = if request.method() == Method::OPTIONS {
+        // The specification: preflight requests are answered without the endpoint's own logic.
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        request.extensions_mut().insert(trace);
+        match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+            Ok(response) => response,
+            Err(panic) => {
+                tracing::error!(path = line.path, panic = panic_text(&*panic), "a request panicked");
+                MatrixError::internal().into_response()
+            }
+        }
+    };
+    allow_every_origin(response.headers_mut());
+    line.status = response.status();
+    let is_head = line.method == Method::HEAD;
+    response.map(|body| {
+        line.expected = if is_head { Some(0) } else { body.size_hint().exact() };
+        Body::new(Logged { body, line })
+    })
+}
+
+/// CORS (client-server API, "Web Browser Clients"), with what ranges and conditions need besides.
+fn allow_every_origin(headers: &mut HeaderMap) {
+    const ALLOWED: [(header::HeaderName, HeaderValue); 4] = [
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+        (
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+        ),
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static(
+                "X-Requested-With, Content-Type, Authorization, Range, If-Range, If-Match, If-None-Match",
+            ),
+        ),
+        (
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("Accept-Ranges, Content-Disposition, Content-Range, ETag, Retry-After"),
+        ),
+    ];
+    for (name, value) in ALLOWED {
+        headers.insert(name, value);
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a text")
+}
+
+/// What is logged and counted when the last byte of an answer is sent, or its connection is gone.
+struct Line {
+    endpoint: Endpoint,
+    method: Method,
+    /// Without the query, which may hold an access token.
+    path: String,
+    trace: Trace,
+    started: Instant,
+    status: StatusCode,
+    sent: u64,
+    /// Bytes that a whole answer has, if that is known.
+    expected: Option<u64>,
+    ended: bool,
+    api: Arc<Api>,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let whole = self.ended || self.expected == Some(self.sent);
+        let elapsed = self.started.elapsed();
+        self.api.metrics.answered(self.endpoint, self.status, self.sent, elapsed);
+        if self.api.parts.request_log == RequestLog::Off {
+            return;
+        }
+        let user = self.trace.requester.get();
+        tracing::info!(
+            target: "tintype::request",
+            method = self.method.as_str(),
+            path = self.path,
+            status = self.status.as_u16(),
+            bytes = self.sent,
+            ms = ?Milliseconds(elapsed.as_micros()),
+            requester = user.map(|user| user.user_id.as_str()),
+            address = %self.trace.address,
+            cut = (!whole).then_some(true),
+        );
+    }
+}
+
+/// Microseconds, written as milliseconds.
+struct Milliseconds(u128);
+
+impl fmt::Debug for Milliseconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
+    }
+}
+
+/// A body that knows what was sent of it.
+struct Logged {
+    body: Body,
+    line: Line,
+}
+
+impl http_body::Body for Logged {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+        match &frame {
+            Some(Ok(frame)) => self.line.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(error)) => tracing::warn!(path = self.line.path, %error, "an answer broke off"),
+            None => self.line.ended = true,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

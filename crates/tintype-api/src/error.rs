@@ -1,0 +1,219 @@
+//! Every refusal as a Matrix error: the one place where errors become HTTP.
+//!
+//! What went wrong inside is logged here in full and told to the client in general terms; what the client did wrong is
+//! told to it exactly.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use serde_json::{Map, Value};
+use tintype_http::{bearer::BearerError, query::QueryError};
+use tintype_repository::{
+    AuthenticateError, BodyError, OpenError, RateLimited, ReceiveError, StorageError, ThumbnailsError,
+};
+
+/// An error as the specification words it (client-server API, "Standard error response").
+#[derive(Debug)]
+pub(crate) struct MatrixError {
+    status: StatusCode,
+    body: ErrorBody,
+    retry_after: Option<HeaderValue>,
+}
+
+#[derive(Debug)]
+enum ErrorBody {
+    Ours(Map<String, Value>),
+    /// A homeserver's own words, passed on unchanged.
+    Theirs(Bytes),
+}
+
+impl MatrixError {
+    pub(crate) fn new(status: StatusCode, errcode: &str, error: impl Into<String>) -> Self {
+        let mut body = Map::new();
+        body.insert("errcode".to_owned(), errcode.into());
+        body.insert("error".to_owned(), error.into().into());
+        Self { status, body: ErrorBody::Ours(body), retry_after: None }
+    }
+
+    fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        if let ErrorBody::Ours(body) = &mut self.body {
+            body.insert(key.to_owned(), value.into());
+        }
+        self
+    }
+
+    fn retry_after(mut self, wait: Duration) -> Self {
+        let seconds = wait.as_millis().div_ceil(1000).max(1);
+        self.retry_after = HeaderValue::try_from(seconds.to_string()).ok();
+        self
+    }
+
+    pub(crate) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "M_NOT_FOUND", "There is no such media here")
+    }
+
+    pub(crate) fn invalid_param(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_INVALID_PARAM", error)
+    }
+
+    /// 400 `M_UNKNOWN`: what the specification sends for nonsensical thumbnail sizes.
+    pub(crate) fn nonsense(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", error)
+    }
+
+    pub(crate) fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", "The media repository failed; its log says why")
+    }
+}
+
+impl IntoResponse for MatrixError {
+    fn into_response(self) -> Response {
+        let body = match self.body {
+            ErrorBody::Ours(body) => Value::Object(body).to_string().into(),
+            ErrorBody::Theirs(body) => body,
+        };
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(wait) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, wait);
+        }
+        response
+    }
+}
+
+impl From<RateLimited> for MatrixError {
+    fn from(limited: RateLimited) -> Self {
+        let millis = u64::try_from(limited.retry_after.as_millis()).unwrap_or(u64::MAX);
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED", "Too many requests; try again later")
+            .with("retry_after_ms", millis)
+            .retry_after(limited.retry_after)
+    }
+}
+
+impl From<AuthenticateError> for MatrixError {
+    fn from(error: AuthenticateError) -> Self {
+        match error {
+            AuthenticateError::UnknownToken => {
+                Self::new(StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN", "The access token is not known")
+            }
+            AuthenticateError::Refused(refusal) => Self {
+                status: StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::UNAUTHORIZED),
+                body: ErrorBody::Theirs(refusal.body),
+                retry_after: refusal.retry_after.and_then(|wait| HeaderValue::try_from(wait).ok()),
+            },
+            AuthenticateError::OtherServer => Self::new(
+                StatusCode::FORBIDDEN,
+                "M_FORBIDDEN",
+                "The access token belongs to a user of another server than the one this host serves",
+            ),
+            AuthenticateError::UnknownServer => {
+                Self::new(StatusCode::NOT_FOUND, "M_NOT_FOUND", "This host is not served here")
+            }
+            AuthenticateError::RateLimited(limited) => limited.into(),
+            AuthenticateError::Unavailable(why) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "M_UNKNOWN",
+                format!("The access token cannot be checked at the moment: {why}"),
+            )
+            .retry_after(Duration::from_secs(5)),
+        }
+    }
+}
+
+impl From<BearerError> for MatrixError {
+    fn from(error: BearerError) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "M_MISSING_TOKEN", error.to_string())
+    }
+}
+
+impl From<QueryError> for MatrixError {
+    fn from(error: QueryError) -> Self {
+        let errcode = if matches!(error, QueryError::Missing { .. }) { "M_MISSING_PARAM" } else { "M_INVALID_PARAM" };
+        Self::new(StatusCode::BAD_REQUEST, errcode, error.to_string())
+    }
+}
+
+impl From<&StorageError> for MatrixError {
+    fn from(error: &StorageError) -> Self {
+        tracing::error!(%error, "the storage failed");
+        match error {
+            StorageError::DiskFull => Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "M_UNKNOWN",
+                "The media repository's disk is full; the server's administrator has to make room",
+            ),
+            StorageError::Records(_) | StorageError::Blobs(_) => Self::internal(),
+        }
+    }
+}
+
+impl From<OpenError> for MatrixError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::RateLimited(limited) => limited.into(),
+            OpenError::NotFound => Self::not_found(),
+            OpenError::Storage(error) => Self::from(&error),
+        }
+    }
+}
+
+impl From<ThumbnailsError> for MatrixError {
+    fn from(error: ThumbnailsError) -> Self {
+        match &error {
+            ThumbnailsError::RateLimited(limited) => (*limited).into(),
+            ThumbnailsError::NotFound => Self::not_found(),
+            ThumbnailsError::NotAPicture(_) => Self::nonsense(error.to_string()),
+            ThumbnailsError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", error.to_string()),
+            ThumbnailsError::Storage(error) => Self::from(&**error),
+        }
+    }
+}
+
+impl From<ReceiveError> for MatrixError {
+    fn from(error: ReceiveError) -> Self {
+        let text = error.to_string();
+        match error {
+            ReceiveError::Guest => {
+                Self::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", "Guests cannot upload media")
+            }
+            ReceiveError::RateLimited(limited) => limited.into(),
+            ReceiveError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", text),
+            ReceiveError::OverQuota { info_uri: Some(uri) } => {
+                // v1.18 (MSC4335): the URI is required with this error code.
+                Self::new(StatusCode::FORBIDDEN, "M_USER_LIMIT_EXCEEDED", text).with("info_uri", uri)
+            }
+            ReceiveError::OverQuota { info_uri: None } => Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", text),
+            ReceiveError::ContentTypeTooLong | ReceiveError::FilenameTooLong => Self::invalid_param(text),
+            ReceiveError::Body(BodyError::Broken(_)) => Self::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", text),
+            ReceiveError::Body(BodyError::Stalled) => Self::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", text),
+            ReceiveError::Storage(error) => Self::from(&error),
+        }
+    }
+}
+
+/// A JSON answer.
+pub(crate) fn ok(body: &Value) -> Response {
+    let mut response = Response::new(Body::from(body.to_string()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// 404 or 405 `M_UNRECOGNIZED` (client-server API, "Standard error response").
+pub(crate) fn unrecognized(status: StatusCode) -> MatrixError {
+    MatrixError::new(
+        status,
+        "M_UNRECOGNIZED",
+        match status {
+            StatusCode::METHOD_NOT_ALLOWED => "This endpoint has no such method",
+            _ => "There is no such endpoint here",
+        },
+    )
+}

@@ -1,0 +1,14 @@
+//! `GET /_matrix/media/v3/thumbnail/{serverName}/{mediaId}`, also as `r0` and `v1` (deprecated in v1.11).
+
+use std::sync::Arc;
+
+use axum::{extract::State, response::Response};
+
+use super::{FIXED, anonymous};
+use crate::{Api, client::thumbnail::thumbnail, edge::Head, error::MatrixError, media_path::MediaPath, serve::PUBLIC};
+
+/// Serves what is not frozen to anybody.
+pub(crate) async fn get(State(api): State<Arc<Api>>, head: Head) -> Result<Response, MatrixError> {
+    let path = MediaPath::parse(head.request.uri(), FIXED)?;
+    thumbnail(&api, &anonymous(&head), path, &head, PUBLIC).await
+}

@@ -1,0 +1,102 @@
+//! The Matrix endpoints: HTTP in, HTTP out.
+//!
+//! One file per endpoint, grouped as the specification groups them: `client` (authenticated), `legacy` (the deprecated
+//! `/_matrix/media` downloads), `standalone` (what a homeserver would answer, for servers that have none). A
+//! request is parsed into typed arguments, handed to the repository, and its answer is written as HTTP. Nothing is
+//! decided here. Every refusal becomes a Matrix error in `error`, and nowhere else.
+
+mod authentication;
+mod client;
+mod edge;
+mod error;
+mod legacy;
+mod media_path;
+mod metrics;
+mod serve;
+mod standalone;
+mod unrecognized;
+mod upload_body;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    middleware::from_fn_with_state,
+    routing::{get, post},
+};
+use ipnet::IpNet;
+use tintype_domain::{Clock, OwnedServerName, Randomness};
+use tintype_federation::SigningKey;
+use tintype_repository::Repository;
+
+pub use self::{authentication::Tenant, edge::Peer, metrics::HttpMetrics};
+
+/// What the endpoints need.
+pub struct Parts {
+    /// The rules and the storage.
+    pub repository: Repository,
+    /// The servers whose clients come here, and by which hosts.
+    pub tenants: Vec<Tenant>,
+    /// The keys of the servers that own their name here.
+    pub signing_keys: BTreeMap<OwnedServerName, SigningKey>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether `?access_token=` is accepted.
+    pub query_access_token: QueryAccessToken,
+    /// How long an upload may bring nothing before it is cut.
+    pub body_idle_timeout: Duration,
+    /// Whether each request is logged.
+    pub request_log: RequestLog,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Boundaries of multipart answers.
+    pub randomness: Arc<dyn Randomness>,
+}
+
+/// Whether access tokens in the query string are accepted (deprecated; client-server API, "Using access tokens").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueryAccessToken {
+    /// They are.
+    Accepted,
+    /// They are not.
+    Refused,
+}
+
+/// Whether each request is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestLog {
+    /// One line per request.
+    On,
+    /// None.
+    Off,
+}
+
+pub(crate) struct Api {
+    parts: Parts,
+    metrics: HttpMetrics,
+}
+
+/// All endpoints, ready to be served. `metrics` counts what they do.
+pub fn router(parts: Parts, metrics: HttpMetrics) -> Router {
+    let api = Arc::new(Api { parts, metrics });
+    let mut router = Router::new()
+        .route("/_matrix/client/v1/media/download/{server}/{id}", get(client::download::get))
+        .route("/_matrix/client/v1/media/download/{server}/{id}/{name}", get(client::download::get))
+        .route("/_matrix/client/v1/media/thumbnail/{server}/{id}", get(client::thumbnail::get))
+        .route("/_matrix/client/v1/media/config", get(client::config::get));
+    for version in ["v3", "r0", "v1"] {
+        let path = |rest: &str| format!("/_matrix/media/{version}/{rest}");
+        router = router
+            .route(&path("upload"), post(client::upload::post))
+            .route(&path("download/{server}/{id}"), get(legacy::download::get))
+            .route(&path("download/{server}/{id}/{name}"), get(legacy::download::get))
+            .route(&path("thumbnail/{server}/{id}"), get(legacy::thumbnail::get))
+            .route(&path("config"), get(client::config::get));
+    }
+    router
+        .merge(standalone::router())
+        .fallback(unrecognized::path)
+        .method_not_allowed_fallback(unrecognized::method)
+        .layer(from_fn_with_state(Arc::clone(&api), edge::edge))
+        .with_state(api)
+}

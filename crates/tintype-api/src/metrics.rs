@@ -1,0 +1,97 @@
+//! Counters of requests, by endpoint and status.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::http::StatusCode;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue},
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+/// Endpoints as they are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names are the labels' values")]
+pub(crate) enum Endpoint {
+    download,
+    thumbnail,
+    config,
+    upload,
+    legacy_download,
+    legacy_thumbnail,
+    other,
+}
+
+impl Endpoint {
+    /// By the path: cheap, and bounded whatever is asked for.
+    pub(crate) fn of(path: &str) -> Self {
+        let Some(rest) = path.strip_prefix("/_matrix/") else { return Self::other };
+        if let Some(rest) = rest.strip_prefix("client/v1/media/") {
+            return match rest.split('/').next() {
+                Some("download") => Self::download,
+                Some("thumbnail") => Self::thumbnail,
+                Some("config") => Self::config,
+                _ => Self::other,
+            };
+        }
+        let legacy = rest.strip_prefix("media/").and_then(|rest| rest.split('/').nth(1));
+        match legacy {
+            Some("upload") => Self::upload,
+            Some("download") => Self::legacy_download,
+            Some("thumbnail") => Self::legacy_thumbnail,
+            Some("config") => Self::config,
+            _ => Self::other,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    endpoint: Endpoint,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndpointLabel {
+    endpoint: Endpoint,
+}
+
+/// Counters of the endpoints.
+#[derive(Debug, Clone)]
+pub struct HttpMetrics(Arc<Counters>);
+
+#[derive(Debug)]
+struct Counters {
+    requests: Family<Labels, Counter>,
+    sent: Family<EndpointLabel, Counter>,
+    duration: Family<EndpointLabel, Histogram, fn() -> Histogram>,
+}
+
+impl HttpMetrics {
+    /// Counters at zero, registered under `tintype_http_…`.
+    pub fn register(registry: &mut Registry) -> Self {
+        // From a cached answer to the end of a large transfer.
+        let buckets: fn() -> Histogram = || Histogram::new([0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0]);
+        let counters = Counters {
+            requests: Family::default(),
+            sent: Family::default(),
+            duration: Family::new_with_constructor(buckets),
+        };
+        let registry = registry.sub_registry_with_prefix("http");
+        registry.register("requests", "Requests answered", counters.requests.clone());
+        registry.register_with_unit("sent", "Bytes of bodies sent", Unit::Bytes, counters.sent.clone());
+        registry.register_with_unit(
+            "duration",
+            "Time from a request's head to the last byte of its answer",
+            Unit::Seconds,
+            counters.duration.clone(),
+        );
+        Self(Arc::new(counters))
+    }
+
+    pub(crate) fn answered(&self, endpoint: Endpoint, status: StatusCode, sent: u64, elapsed: Duration) {
+        self.0.requests.get_or_create(&Labels { endpoint, status: status.as_u16() }).inc();
+        self.0.sent.get_or_create(&EndpointLabel { endpoint }).inc_by(sent);
+        self.0.duration.get_or_create(&EndpointLabel { endpoint }).observe(elapsed.as_secs_f64());
+    }
+}

@@ -1,0 +1,188 @@
+//! Media as an HTTP answer: conditions, ranges, and the headers that make foreign bytes safe to show.
+//!
+//! RFC 9110 decides what a condition or a range means (see `tintype-http`); the client-server API, "Serving media",
+//! decides the security headers. The same function serves downloads and thumbnails, whole or in part.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http_body::{Frame, SizeHint};
+use tintype_domain::{ContentHash, Randomness};
+use tintype_http::{
+    byteranges::{Boundary, MultipartByteranges},
+    conditional::{ETag, Precondition, evaluate, range_applies},
+    range::{Ranges, unsatisfied_content_range},
+};
+use tintype_repository::{Content, MediaContent};
+use tintype_storage::blobs::BlobsError;
+
+use crate::error::MatrixError;
+
+/// Authenticated media: kept by the client that asked, and nobody on the way.
+pub(crate) const PRIVATE: HeaderValue = HeaderValue::from_static("private, max-age=86400");
+
+/// Media on the deprecated endpoints, which anybody may have: shared caches ask again each time.
+pub(crate) const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=86400, s-maxage=0, proxy-revalidate");
+
+/// Client-server API, "Serving media": foreign content runs nothing and embeds nothing.
+const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
+    "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; style-src 'unsafe-inline'; \
+     media-src 'self'; object-src 'self';",
+);
+
+/// Something to serve.
+pub(crate) struct Representation {
+    pub(crate) content: Content,
+    pub(crate) sha256: ContentHash,
+    /// In bytes.
+    pub(crate) size: u64,
+    pub(crate) content_type: HeaderValue,
+    pub(crate) disposition: HeaderValue,
+    pub(crate) cache_control: HeaderValue,
+}
+
+/// The answer to a `GET` or `HEAD` with these headers.
+pub(crate) fn respond(request: &HeaderMap, representation: &Representation, randomness: &dyn Randomness) -> Response {
+    let etag = ETag::new(&representation.sha256.to_base64()).expect("base64 is allowed in an entity tag");
+    match evaluate(request, &etag) {
+        Precondition::Proceed => {}
+        Precondition::NotModified => {
+            let mut response = StatusCode::NOT_MODIFIED.into_response();
+            let headers = response.headers_mut();
+            headers.insert(header::ETAG, etag.header_value());
+            headers.insert(header::CACHE_CONTROL, representation.cache_control.clone());
+            return response;
+        }
+        Precondition::Failed => {
+            let error = "The media is not the one that If-Match names";
+            return MatrixError::new(StatusCode::PRECONDITION_FAILED, "M_UNKNOWN", error).into_response();
+        }
+    }
+    let ranges = if request.contains_key(header::RANGE) && range_applies(request, &etag) {
+        Ranges::requested(request, representation.size)
+    } else {
+        Ranges::Whole
+    };
+    let mut response = match ranges {
+        Ranges::Whole => whole(representation),
+        Ranges::One(range) => {
+            let mut response = part(representation, range.start()..range.end());
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            response.headers_mut().insert(header::CONTENT_RANGE, range.content_range(representation.size));
+            response
+        }
+        Ranges::Many(ranges) => {
+            let mut random = [0; 16];
+            randomness.fill(&mut random);
+            let content_type = representation.content_type.as_bytes();
+            let parts =
+                MultipartByteranges::new(Boundary::from_random(random), content_type, ranges, representation.size);
+            parts_of(representation, &parts)
+        }
+        Ranges::Unsatisfiable => {
+            let error = "The range begins after the end of the media";
+            let mut response = MatrixError::new(StatusCode::RANGE_NOT_SATISFIABLE, "M_UNKNOWN", error).into_response();
+            let range = unsatisfied_content_range(representation.size);
+            response.headers_mut().insert(header::CONTENT_RANGE, range);
+            response.headers_mut().insert(header::ETAG, etag.header_value());
+            return response;
+        }
+    };
+    describe(response.headers_mut(), representation, &etag);
+    response
+}
+
+fn whole(representation: &Representation) -> Response {
+    part(representation, 0..representation.size)
+}
+
+fn part(representation: &Representation, range: std::ops::Range<u64>) -> Response {
+    let length = range.end - range.start;
+    let body = match representation.content.range(range) {
+        MediaContent::Memory(bytes) => Body::from(bytes),
+        stream @ MediaContent::Stream(_) => Body::new(Pieces { pieces: VecDeque::from([stream]), remaining: length }),
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, length.into());
+    headers.insert(header::CONTENT_TYPE, representation.content_type.clone());
+    response
+}
+
+fn parts_of(representation: &Representation, parts: &MultipartByteranges) -> Response {
+    let mut pieces = VecDeque::with_capacity(2 * parts.ranges().len() + 1);
+    for (index, range) in parts.ranges().iter().enumerate() {
+        pieces.push_back(MediaContent::Memory(parts.part_head(index)));
+        pieces.push_back(representation.content.range(range.start()..range.end()));
+    }
+    pieces.push_back(MediaContent::Memory(parts.tail()));
+    let mut response = Response::new(Body::new(Pieces { pieces, remaining: parts.content_length() }));
+    *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, parts.content_length().into());
+    headers.insert(header::CONTENT_TYPE, parts.content_type());
+    response
+}
+
+fn describe(headers: &mut HeaderMap, representation: &Representation, etag: &ETag) {
+    headers.insert(header::ETAG, etag.header_value());
+    headers.insert(header::CONTENT_DISPOSITION, representation.disposition.clone());
+    headers.insert(header::CACHE_CONTROL, representation.cache_control.clone());
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
+    headers.insert("x-robots-tag", HeaderValue::from_static("noindex, nofollow, noarchive, noimageindex"));
+}
+
+/// A body of several pieces, one after the other.
+struct Pieces {
+    pieces: VecDeque<MediaContent>,
+    remaining: u64,
+}
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = BlobsError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BlobsError>>> {
+        while let Some(piece) = self.pieces.front_mut() {
+            let bytes = match piece {
+                MediaContent::Memory(bytes) if bytes.is_empty() => None,
+                MediaContent::Memory(bytes) => Some(Ok(std::mem::take(bytes))),
+                MediaContent::Stream(stream) => ready!(stream.poll_next_unpin(context)),
+            };
+            match bytes {
+                Some(Ok(bytes)) => {
+                    self.remaining = self.remaining.saturating_sub(bytes.len() as u64);
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => drop(self.pieces.pop_front()),
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.remaining == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining)
+    }
+}
