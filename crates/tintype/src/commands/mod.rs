@@ -1,0 +1,86 @@
+//! The commands, one per file.
+
+mod config;
+mod doctor;
+mod migrate;
+mod serve;
+mod token;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+
+/// The file that is read if none is named and it is there.
+const DEFAULT_FILE: &str = "tintype.toml";
+
+/// A Matrix content repository.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT, then finish what is under way (the default).
+    Serve(serve::Arguments),
+    /// Print an access token for a user of this server (for servers without a homeserver).
+    Token(token::Arguments),
+    /// Check or print the configuration.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Bring the database up to date.
+    Migrate(migrate::Arguments),
+    /// Try everything that the server depends on.
+    Doctor(doctor::Arguments),
+}
+
+/// Where the configuration is.
+#[derive(Debug, Default, clap::Args)]
+struct ConfigFile {
+    /// The configuration file. Without it: ./tintype.toml if there is one, else the standalone profile.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// What the person at the terminal needs to know.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command.unwrap_or(Command::Serve(serve::Arguments::default())) {
+            Command::Serve(arguments) => serve::run(&arguments),
+            Command::Token(arguments) => token::run(&arguments),
+            Command::Config(command) => config::run(&command),
+            Command::Migrate(arguments) => migrate::run(&arguments),
+            Command::Doctor(arguments) => doctor::run(&arguments),
+        }
+    }
+}
+
+impl ConfigFile {
+    fn path(&self) -> Option<&Path> {
+        self.config.as_deref().or_else(|| Some(Path::new(DEFAULT_FILE)).filter(|path| path.exists()))
+    }
+
+    fn load(&self) -> anyhow::Result<Config> {
+        let environment =
+            std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)));
+        Config::load(self.path(), environment)
+            .map_err(|errors| anyhow::anyhow!("{errors}"))
+            .context("the configuration has errors")
+    }
+}
+
+/// Runs asynchronous work on one thread: for everything but serving.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}

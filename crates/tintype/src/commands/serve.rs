@@ -1,0 +1,65 @@
+//! `tintype serve`
+
+use std::{path::Path, process::ExitCode};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::ConfigFile;
+use crate::{Server, config::Config, telemetry};
+
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    file: ConfigFile,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let config = arguments.file.load()?;
+    let _logs = telemetry::start_logs(&config.telemetry)?;
+    for note in config.notes() {
+        tracing::warn!("{note}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(&config, arguments.file.path()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(config: &Config, file: Option<&Path>) -> anyhow::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let server = Server::start(config).await?;
+    for address in server.addresses() {
+        tracing::info!(%address, "listening");
+    }
+    if config.server.iter().any(crate::config::ServerConfig::owns_name) {
+        eprint!("{}", welcome(&server, config, file));
+    }
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: finishing what is under way"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: finishing what is under way"),
+    }
+    server.drain().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What a person sees who started the server to try it.
+fn welcome(server: &Server, config: &Config, file: Option<&Path>) -> String {
+    let Some(owned) = config.server.iter().find(|server| server.owns_name()) else { return String::new() };
+    let base = server.addresses().first().map_or_else(String::new, |address| format!("http://{address}"));
+    let program = std::env::args().next().unwrap_or_else(|| "tintype".to_owned());
+    let flag = file.map(|file| format!(" --config {}", file.display())).unwrap_or_default();
+    let name = &owned.name;
+    format!(
+        "
+Tintype serves the media of {name} at {base}
+
+Try it:
+  TOKEN=$({program} token alice{flag})
+  MXC=$(curl -sS -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: image/jpeg' \\
+      --data-binary @photo.jpg '{base}/_matrix/media/v3/upload?filename=photo.jpg' \\
+      | sed 's|.*mxc://\\([^\"]*\\).*|\\1|')
+  curl -sS -H \"Authorization: Bearer $TOKEN\" -o copy.jpg {base}/_matrix/client/v1/media/download/$MXC
+
+"
+    )
+}

@@ -1,0 +1,24 @@
+//! `[cache]`: what is kept in memory so that it need not be read again.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::values::{ByteSize, Duration};
+
+/// What is kept in memory so that it need not be read again.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheConfig {
+    /// Memory for small bodies; 0 keeps none.
+    pub memory: ByteSize,
+    /// How many records are kept; 0 keeps none.
+    pub records: u64,
+    /// How long a record is kept.
+    pub records_time: Duration,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self { memory: ByteSize::mib(32), records: 100_000, records_time: Duration::from_secs(30) }
+    }
+}

@@ -1,0 +1,53 @@
+//! Keys that are accepted although this version has no use for them yet.
+//!
+//! A file can thus be written for a later version too. What an operator would be misled by (a store that is not used, a
+//! port that stays closed) is an error instead.
+
+use super::source::Node;
+
+/// Keys without effect, with what they are for.
+const WITHOUT_EFFECT: [(&str, &str); 24] = [
+    ("http.tls_certificate_file", "TLS"),
+    ("http.tls_private_key_file", "TLS"),
+    ("blobs.endpoint", "S3"),
+    ("blobs.region", "S3"),
+    ("blobs.access_key_id", "S3"),
+    ("blobs.access_key_id_file", "S3"),
+    ("blobs.secret_access_key", "S3"),
+    ("blobs.secret_access_key_file", "S3"),
+    ("blobs.path_style", "S3"),
+    ("server.appservice_token", "linked media"),
+    ("server.appservice_token_file", "linked media"),
+    ("server.homeserver_token", "linked media"),
+    ("server.homeserver_token_file", "linked media"),
+    ("limits.max_remote_size", "media of other servers"),
+    ("limits.max_pending_uploads", "asynchronous uploads"),
+    ("limits.unused_expires_after", "asynchronous uploads"),
+    ("limits.max_wait", "asynchronous uploads"),
+    ("limits.max_waiting_downloads", "asynchronous uploads"),
+    ("limits.rates.create", "asynchronous uploads"),
+    ("limits.rates.ephemeral", "ephemeral media"),
+    ("ephemeral.max_age", "ephemeral media"),
+    ("federation.allow_addresses", "media of other servers"),
+    ("federation.extra_ca_files", "media of other servers"),
+    ("federation.request_timeout", "media of other servers"),
+];
+
+/// A line for each key that was set without effect.
+pub fn notes(root: &Node) -> Vec<String> {
+    let mut notes = Vec::new();
+    collect(root, &mut notes);
+    notes
+}
+
+fn collect(node: &Node, notes: &mut Vec<String>) {
+    // `server[3].name` is the key `server.name`.
+    let key = match node.key.split_once("].") {
+        Some((_, key)) if node.key.starts_with("server[") => format!("server.{key}"),
+        _ => node.key.clone(),
+    };
+    if let Some((_, purpose)) = WITHOUT_EFFECT.iter().find(|(known, _)| *known == key) {
+        notes.push(format!("accepted, has no effect in this version: {} ({purpose})", node.key));
+    }
+    node.children().for_each(|child| collect(child, notes));
+}

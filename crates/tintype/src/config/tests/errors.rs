@@ -1,0 +1,261 @@
+//! What a wrong file is answered with.
+
+use std::path::Path;
+
+use super::super::Config;
+use super::{errors, file};
+
+/// The messages about one key that is written on the first line, in its section's table.
+fn error_of(section: &str, line: &str) -> String {
+    let found = errors(file(&format!("[{section}]\n{line}")));
+    assert_eq!(found.len(), 1, "{found:?}");
+    let prefix = format!("tintype.toml:2: {section}.");
+    found[0].strip_prefix(&prefix).unwrap_or_else(|| panic!("{:?} does not begin with {prefix:?}", found[0])).to_owned()
+}
+
+#[test]
+fn every_error_is_found_at_once_with_its_key_and_line() {
+    let text = r#"data_dir = 7
+[http]
+listen = [
+    "127.0.0.1:8090",
+    "localhost:80",
+    "nowhere",
+]
+max_connections = 0
+[limits]
+max_upload_size = "100M"
+max_uplaod_size = "1MiB"
+[limits.rates]
+upload = { per_second = 5 }
+[[server]]
+name = "a.example"
+admins = ["@root:b.example", "root"]
+[[server]]
+hosts = ["b.example"]
+homeserver = "ftp://b.example"
+[[server]]
+name = "a.example"
+pass_through = true
+[unknown]
+"#;
+    let expected = [
+        "tintype.toml:1: data_dir: expected a string, found 7",
+        "tintype.toml:5: http.listen[1]: \"localhost:80\" is not an address to listen on; write an IP address and a \
+         port, such as \"127.0.0.1:8090\" or \"[::1]:8090\", or \"unix:/run/tintype.sock\"",
+        "tintype.toml:6: http.listen[2]: \"nowhere\" is not an address to listen on; write an IP address and a port, \
+         such as \"127.0.0.1:8090\" or \"[::1]:8090\", or \"unix:/run/tintype.sock\"",
+        "tintype.toml:8: http.max_connections: expected a whole number of at least 1, found 0",
+        "tintype.toml:10: limits.max_upload_size: \"100M\" could mean two sizes; write \"100MiB\" (powers of 1024) or \
+         \"100MB\" (powers of 1000)",
+        "tintype.toml:11: limits.max_uplaod_size: unknown key; did you mean max_upload_size?",
+        "tintype.toml:13: limits.rates.upload: burst is missing",
+        "tintype.toml:16: server[0].admins[1]: \"root\" is not a user ID; write one such as \"@root:example.org\"",
+        "tintype.toml:17: server[1]: name is missing",
+        "tintype.toml:19: server[1].homeserver: \"ftp\" is not \"http\" or \"https\"; write a URL such as \
+         \"https://example.org\"",
+        "tintype.toml:21: server[2].name: a.example is already the name of server[0]",
+        "tintype.toml:22: server[2].pass_through: not supported by this version; let a proxy send what is not media \
+         to the homeserver",
+        "tintype.toml:23: unknown: unknown key",
+    ];
+    assert_eq!(errors(file(text)), expected);
+}
+
+#[test]
+fn the_errors_show_one_on_a_line() {
+    let loaded = file("a = 1\nb = 2").unwrap_err();
+    assert_eq!(loaded.to_string(), "tintype.toml:1: a: unknown key\ntintype.toml:2: b: unknown key");
+}
+
+#[test]
+fn what_is_not_toml_names_the_line_and_quotes_nothing() {
+    let found = errors(file("[blobs]\nsecret_access_key = hunter2 hunter3"));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("tintype.toml:2: not TOML: ") && !found[0].contains("hunter"), "{found:?}");
+
+    let twice = errors(file("[http]\nlisten = []\nlisten = []"));
+    assert!(twice[0].starts_with("tintype.toml:3: not TOML: duplicate key"), "{twice:?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let found = errors(Config::load(Some(Path::new("/nonexistent/tintype.toml")), std::iter::empty()));
+    assert!(found[0].starts_with("/nonexistent/tintype.toml: cannot read the file: "), "{found:?}");
+}
+
+#[test]
+fn a_key_in_the_wrong_section_is_told_its_own() {
+    assert_eq!(
+        error_of("http", "max_upload_size = 1"),
+        "max_upload_size: unknown key; max_upload_size belongs into [limits]"
+    );
+    assert_eq!(error_of("http", "homeserver = 1"), "homeserver: unknown key; homeserver belongs into a [[server]]");
+    let data_dir = error_of("http", "data_dir = \"x\"");
+    assert_eq!(data_dir, "data_dir: unknown key; data_dir stands before the first section");
+    assert_eq!(error_of("http", "quite_different = 1"), "quite_different: unknown key");
+}
+
+#[test]
+fn a_server_with_one_bracket_is_told_about_two() {
+    let found = errors(file("[server]\nname = \"a.example\""));
+    assert_eq!(
+        found,
+        ["tintype.toml:1: server: expected a list, found a table; each server begins with \"[[server]]\""]
+    );
+}
+
+#[test]
+fn what_this_version_cannot_do_is_refused_by_name() {
+    let database = error_of("database", "url = \"postgres://u:hunter2@h/d\"");
+    assert_eq!(database, "url: \"postgres://\" is not supported by this version; use \"sqlite:\"");
+    let blobs = error_of("blobs", "url = \"s3://bucket/prefix\"");
+    assert_eq!(blobs, "url: \"s3://\" is not supported by this version; use \"file:\"");
+    let tls = error_of("http", "tls_listen = [\"0.0.0.0:8448\"]");
+    assert_eq!(tls, "tls_listen: not supported by this version; let a proxy such as nginx or Caddy do TLS");
+}
+
+#[test]
+fn values_that_make_no_sense_are_refused() {
+    let refused = [
+        ("http", "listen = []"),
+        ("http", "listen = [\"127.0.0.1:1\", \"127.0.0.1:1\"]"),
+        ("http", "header_timeout = \"0s\""),
+        ("http", "body_idle_timeout = \"0s\""),
+        ("http", "write_stall_timeout = \"0s\""),
+        ("http", "drain_timeout = 30"),
+        ("http", "trusted_proxies = [\"proxy\"]"),
+        ("http", "tls_certificate_file = \"\""),
+        ("telemetry", "listen = \"127.0.0.1:8090\""),
+        ("telemetry", "log = \"info,=,\""),
+        ("telemetry", "log = \"\""),
+        ("telemetry", "log_format = \"xml\""),
+        ("telemetry", "request_log = \"yes\""),
+        ("database", "url = \"tintype.db\""),
+        ("blobs", "url = \"media\""),
+        ("blobs", "inline_size = \"1025KiB\""),
+        ("blobs", "endpoint = \"s3.example.org\""),
+        ("cache", "records = -1"),
+        ("authentication", "request_timeout = \"0s\""),
+        ("limits", "max_upload_size = 0"),
+        ("limits", "max_upload_size = \"9223372036854775808\""),
+        ("limits", "max_remote_size = 0"),
+        ("limits", "max_user_media = \"unlimited\""),
+        ("limits", "limit_info_uri = \"example.org/quota\""),
+        ("limits", "unused_expires_after = \"0s\""),
+        ("limits.rates", "upload = { per_second = 0, burst = 1 }"),
+        ("limits.rates", "upload = 5"),
+        ("thumbnails", "threads = 5000"),
+        ("thumbnails", "max_pixels = 0"),
+        ("thumbnails", "max_memory = 0"),
+        ("thumbnails", "max_source_size = 0"),
+        ("thumbnails", "max_sizes_per_media = 0"),
+        ("ephemeral", "max_age = \"23h\""),
+        ("legacy", "freeze = \"2024-09-01\""),
+        ("federation", "request_timeout = \"0s\""),
+        ("federation", "extra_ca_files = [\"\"]"),
+        ("proposals", "stable = [\"msc1\"]"),
+    ];
+    for (section, line) in refused {
+        let key = line.split([' ', '=']).next().unwrap();
+        let error = error_of(section, line);
+        assert!(error.starts_with(key), "[{section}] {line}: {error}");
+    }
+}
+
+#[test]
+fn the_bounds_themselves_are_allowed() {
+    let text = "[blobs]\ninline_size = \"1MiB\"\n[ephemeral]\nmax_age = \"1d\"\n[http]\ndrain_timeout = \"0s\"\n\
+                listen = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\n[telemetry]\nlisten = \"127.0.0.1:0\"\n\
+                [authentication]\ncache_time = \"0s\"\n[cache]\nmemory = 0\nrecords = 0\n[thumbnails]\nqueue = 0";
+    assert!(file(text).is_ok());
+    assert!(file("[ephemeral]\nmax_age = \"never\"").is_ok());
+}
+
+#[test]
+fn servers_that_collide_are_refused() {
+    let text = r#"
+[[server]]
+name = "a.example"
+hosts = ["Matrix.a.example", "matrix.A.example"]
+signing_key_file = "a.key"
+[[server]]
+name = "b.example"
+hosts = ["matrix.a.example"]
+signing_key_file = "a.key"
+[[server]]
+name = "A.example"
+"#;
+    let expected = [
+        "tintype.toml:4: server[0].hosts[1]: matrix.a.example is in the list twice",
+        "tintype.toml:8: server[1].hosts[0]: matrix.a.example is already a host of server[0]",
+        "tintype.toml:9: server[1].signing_key_file: is already the file of server[0]",
+        "tintype.toml:11: server[2].name: A.example is already the name of server[0]",
+    ];
+    assert_eq!(errors(file(text)), expected);
+}
+
+#[test]
+fn a_server_must_be_able_to_be_what_it_says() {
+    let text = r#"
+[[server]]
+name = "https://a.example"
+[[server]]
+name = "b.example"
+hosts = ["https://b.example", "b.example:8448"]
+admins = ["@root:c.example"]
+appservice_token = "hunter2"
+[[server]]
+name = "c.example"
+homeserver = "http://root:hunter2@c.example"
+[[server]]
+name = "d.example"
+homeserver = "http://d.example/?x=1"
+homeserver_token = 7
+"#;
+    let expected = [
+        "tintype.toml:3: server[0].name: \"https://a.example\" is not a server name; write a host, with or without a \
+         port, and no scheme",
+        "tintype.toml:6: server[1].hosts[0]: \"https://b.example\" is not a host name, with or without a port",
+        "tintype.toml:7: server[1].admins[0]: @root:c.example is not a user of b.example",
+        "tintype.toml:8: server[1].appservice_token: needs a homeserver",
+        "tintype.toml:11: server[2].homeserver: a URL with a user name or password is not accepted",
+        "tintype.toml:14: server[3].homeserver: a base URL has neither \"?\" nor \"#\"",
+        "tintype.toml:15: server[3].homeserver_token: expected a string (its value is not shown)",
+    ];
+    assert_eq!(errors(file(text)), expected);
+}
+
+#[test]
+fn an_error_about_a_secret_does_not_quote_it() {
+    for value in ["314159", "-314159", "3.14159", "true", "[314159]", "{ x = 314159 }"] {
+        let error = error_of("blobs", &format!("secret_access_key = {value}"));
+        assert!(error.starts_with("secret_access_key: expected a string") && !error.contains("14159"), "{error}");
+    }
+}
+
+#[test]
+fn no_server_at_all_is_refused() {
+    assert_eq!(errors(file("server = []")), ["tintype.toml:1: server: at least one [[server]] is needed"]);
+}
+
+#[test]
+fn secrets_need_exactly_one_readable_source() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("empty"), "\n").unwrap();
+    let text = format!(
+        "data_dir = {:?}\n[blobs]\naccess_key_id = \"a\"\naccess_key_id_file = \"x\"\n\
+         secret_access_key_file = \"empty\"\n[[server]]\nname = \"a.example\"\nhomeserver = \"http://a.example\"\n\
+         homeserver_token_file = \"missing\"\nappservice_token = \"\"",
+        folder.path()
+    );
+    let found = errors(file(&text));
+    let keys: Vec<_> = found.iter().map(|error| error.split(": ").take(2).collect::<Vec<_>>().join(" ")).collect();
+    let expected = [
+        "tintype.toml:4 blobs.access_key_id_file",
+        "tintype.toml:5 blobs.secret_access_key_file",
+        "tintype.toml:9 server[0].homeserver_token_file",
+        "tintype.toml:10 server[0].appservice_token",
+    ];
+    assert_eq!(keys, expected);
+}

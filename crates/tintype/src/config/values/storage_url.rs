@@ -1,0 +1,175 @@
+//! Where records and bytes are kept, as URLs whose scheme names the store.
+//!
+//! The schemes of stores that this version cannot use yet are checked and then refused by name: taking them as a path,
+//! or ignoring them, would put the media somewhere else than the operator thinks.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use url::Url;
+
+use super::text_value;
+
+/// Where the records are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// `sqlite:path`: a file, relative to `data_dir`.
+    Sqlite(PathBuf),
+}
+
+/// Where the bytes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlobsUrl {
+    /// `file:path`: a folder, relative to `data_dir`.
+    File(PathBuf),
+}
+
+/// Why a text does not say where something is stored. Texts that may hold a password are not quoted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseStorageUrlError {
+    /// Not `sqlite:`, `postgres://` or `postgresql://`.
+    #[error("a database URL begins with \"sqlite:\" or \"postgres://\"")]
+    NotADatabase,
+    /// Not `file:` or `s3://`.
+    #[error("a blob store's URL begins with \"file:\" or \"s3://\"")]
+    NotABlobStore,
+    /// No path follows the scheme.
+    #[error("a path must follow {0:?}")]
+    NoPath(&'static str),
+    /// `sqlite::memory:`, which would forget every record at the end.
+    #[error("a database in memory is not supported: every record would be lost at the end")]
+    InMemory,
+    /// A query such as `?mode=ro`.
+    #[error("{0:?} takes a path only, without \"?\" and options")]
+    Options(&'static str),
+    /// The URL has no host, no database or no bucket.
+    #[error("not a valid URL; write {0:?}")]
+    Malformed(&'static str),
+    /// A valid URL of a store that comes later.
+    #[error("{0:?} is not supported by this version; use {1:?}")]
+    NotSupported(&'static str, &'static str),
+}
+
+impl DatabaseUrl {
+    /// The path of the database's file, as it was written.
+    pub fn path(&self) -> &Path {
+        let Self::Sqlite(path) = self;
+        path
+    }
+}
+
+impl BlobsUrl {
+    /// The folder of the blobs, as it was written.
+    pub fn path(&self) -> &Path {
+        let Self::File(path) = self;
+        path
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = ParseStorageUrlError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "postgres://user@host/database";
+        if let Some(rest) = text.strip_prefix("sqlite:") {
+            if rest == ":memory:" {
+                return Err(ParseStorageUrlError::InMemory);
+            }
+            return path("sqlite:", rest).map(Self::Sqlite);
+        }
+        if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
+            return Err(ParseStorageUrlError::NotADatabase);
+        }
+        let url = Url::parse(text).map_err(|_| ParseStorageUrlError::Malformed(FORM))?;
+        if url.path().trim_matches('/').is_empty() {
+            return Err(ParseStorageUrlError::Malformed(FORM));
+        }
+        Err(ParseStorageUrlError::NotSupported("postgres://", "sqlite:"))
+    }
+}
+
+impl FromStr for BlobsUrl {
+    type Err = ParseStorageUrlError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(rest) = text.strip_prefix("file:") {
+            return path("file:", rest).map(Self::File);
+        }
+        let Some(rest) = text.strip_prefix("s3://") else {
+            return Err(ParseStorageUrlError::NotABlobStore);
+        };
+        let bucket = rest.split('/').next().unwrap_or_default();
+        let bucket_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        if bucket.is_empty() || !bucket.bytes().all(bucket_byte) {
+            return Err(ParseStorageUrlError::Malformed("s3://bucket/prefix"));
+        }
+        Err(ParseStorageUrlError::NotSupported("s3://", "file:"))
+    }
+}
+
+/// What follows the scheme: `path`, or `//path` as URLs of files are often written.
+fn path(scheme: &'static str, rest: &str) -> Result<PathBuf, ParseStorageUrlError> {
+    let path = rest.strip_prefix("//").unwrap_or(rest);
+    if path.is_empty() {
+        return Err(ParseStorageUrlError::NoPath(scheme));
+    }
+    if path.contains('?') {
+        return Err(ParseStorageUrlError::Options(scheme));
+    }
+    Ok(PathBuf::from(path))
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "sqlite:{}", self.path().display())
+    }
+}
+
+impl fmt::Display for BlobsUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "file:{}", self.path().display())
+    }
+}
+
+text_value!(DatabaseUrl, "DatabaseUrl", "^(sqlite:|postgres(ql)?://).+", ["sqlite:tintype.db"]);
+text_value!(BlobsUrl, "BlobsUrl", "^(file:|s3://).+", ["file:media"]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_follows_the_scheme_with_or_without_slashes() {
+        let database = |text: &str| text.parse::<DatabaseUrl>().unwrap().path().to_owned();
+        assert_eq!(database("sqlite:tintype.db"), Path::new("tintype.db"));
+        assert_eq!(database("sqlite:/var/lib/t.db"), Path::new("/var/lib/t.db"));
+        assert_eq!(database("sqlite:///var/lib/t.db"), Path::new("/var/lib/t.db"));
+        assert_eq!("file:media".parse::<BlobsUrl>().unwrap().path(), Path::new("media"));
+    }
+
+    #[test]
+    fn stores_of_later_versions_are_refused_by_name() {
+        use ParseStorageUrlError::NotSupported;
+        let postgres = "postgres://u:secret@host/db".parse::<DatabaseUrl>();
+        assert_eq!(postgres, Err(NotSupported("postgres://", "sqlite:")));
+        assert_eq!("s3://bucket/prefix".parse::<BlobsUrl>(), Err(NotSupported("s3://", "file:")));
+    }
+
+    #[test]
+    fn malformed_urls_are_refused_without_quoting_their_password() {
+        for text in ["postgres://u:hunter2@host", "postgres://u:hunter2@:99999/x", "mysql://u:hunter2@h/d", "hunter2"] {
+            let error = text.parse::<DatabaseUrl>().unwrap_err();
+            assert!(!error.to_string().contains("hunter2") && !matches!(error, ParseStorageUrlError::NotSupported(..)));
+        }
+        for text in ["", "sqlite:", "sqlite://", "sqlite::memory:", "sqlite:x.db?mode=ro"] {
+            assert!(text.parse::<DatabaseUrl>().is_err(), "{text:?}");
+        }
+        for text in ["", "file:", "s3://", "s3:///prefix", "s3://a b/c", "media"] {
+            assert!(
+                !matches!(text.parse::<BlobsUrl>(), Ok(_) | Err(ParseStorageUrlError::NotSupported(..))),
+                "{text:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! A running server: listeners in front, the repository behind, and an orderly end.
+
+mod connections;
+mod listener;
+mod stall;
+
+use std::{fs, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use prometheus_client::registry::Registry;
+use tintype_api::HttpMetrics;
+use tintype_domain::{Clock, OsRandomness, Randomness, SystemClock};
+use tintype_repository::Repository;
+
+pub use self::listener::Address;
+use self::{
+    connections::{Connections, Limits},
+    listener::Listener,
+};
+use crate::{
+    config::{Config, Duration as ConfigDuration},
+    telemetry, wiring,
+};
+
+/// A running server. Dropping it cuts every connection; [`Server::drain`] ends it in order.
+pub struct Server {
+    repository: Repository,
+    connections: Connections,
+    telemetry: Connections,
+    addresses: Vec<Address>,
+    telemetry_address: Address,
+    drain_timeout: Duration,
+}
+
+impl Server {
+    /// Opens the storage, applies migrations, removes what a crash left, and starts to listen.
+    ///
+    /// # Errors
+    /// What of it failed, for the operator.
+    pub async fn start(config: &Config) -> anyhow::Result<Self> {
+        Self::start_at(config, Arc::new(SystemClock)).await
+    }
+
+    /// As [`Server::start`], with a clock of the caller's.
+    ///
+    /// # Errors
+    /// What of it failed, for the operator.
+    pub async fn start_at(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let data_dir = &config.data_dir;
+        fs::create_dir_all(data_dir).with_context(|| format!("{} cannot be created", data_dir.display()))?;
+        let randomness: Arc<dyn Randomness> = Arc::new(OsRandomness);
+        // Listening comes first: a port that is taken is found before anything is opened.
+        let mut listeners = Vec::new();
+        for address in &config.http.listen {
+            listeners.push(Listener::bind(address).await?);
+        }
+        let telemetry_listener = Listener::bind(&config.telemetry.listen).await?;
+        let repository = wiring::repository(config, Arc::clone(&clock), Arc::clone(&randomness)).await?;
+
+        let mut registry = Registry::with_prefix("tintype");
+        let http_metrics = HttpMetrics::register(&mut registry);
+        repository.metrics().register(&mut registry);
+        let router = wiring::api(config, repository.clone(), clock, randomness, http_metrics)?;
+
+        let limits = Limits {
+            max_connections: config.http.max_connections.get(),
+            head: config.http.header_timeout.get(),
+            stall: config.http.write_stall_timeout.get(),
+        };
+        let addresses = listeners.iter().map(Listener::address).collect::<Result<_, _>>()?;
+        let telemetry_address = telemetry_listener.address()?;
+        let connections = Connections::new(router, limits);
+        connections.register(&mut registry);
+        for listener in listeners {
+            connections.accept_from(listener);
+        }
+        let telemetry_router = telemetry::router(repository.clone(), registry);
+        let telemetry = Connections::new(telemetry_router, Limits { max_connections: 64, ..limits });
+        telemetry.accept_from(telemetry_listener);
+        let drain_timeout = ConfigDuration::get(config.http.drain_timeout);
+        Ok(Self { repository, connections, telemetry, addresses, telemetry_address, drain_timeout })
+    }
+
+    /// Where clients reach it.
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// Where metrics and health are.
+    pub fn telemetry_address(&self) -> &Address {
+        &self.telemetry_address
+    }
+
+    /// Stops to listen, finishes the requests that are under way (for as long as `http.drain_timeout`), and closes
+    /// the storage.
+    pub async fn drain(self) {
+        self.connections.drain(self.drain_timeout).await;
+        self.telemetry.drain(Duration::from_secs(1)).await;
+        self.repository.close().await;
+    }
+}

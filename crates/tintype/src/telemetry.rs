@@ -1,0 +1,71 @@
+//! What the operator sees: logs, metrics and health.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use prometheus_client::{encoding::text::encode, registry::Registry};
+use tintype_repository::Repository;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::config::{LogFormat, TelemetryConfig};
+
+/// Log lines that may wait to be written. More of them are dropped, and counted: a full disk or a stuck terminal must
+/// not stop the serving of media.
+const WAITING_LINES: usize = 64 * 1024;
+
+/// Starts logging to standard error. The guard writes what is waiting when it is dropped.
+///
+/// # Errors
+/// If the filter is not understood, or logging was started before.
+pub(crate) fn start_logs(config: &TelemetryConfig) -> anyhow::Result<WorkerGuard> {
+    let filter = EnvFilter::try_new(&config.log).context("telemetry.log")?;
+    let (writer, guard) =
+        NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true).finish(std::io::stderr());
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let layer = match config.log_format {
+        LogFormat::Text => lines.with_ansi(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry().with(layer.with_filter(filter)).try_init()?;
+    Ok(guard)
+}
+
+struct Telemetry {
+    repository: Repository,
+    registry: Registry,
+}
+
+/// `/metrics`, `/health` (alive) and `/ready` (records and blobs answer).
+pub(crate) fn router(repository: Repository, registry: Registry) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/health", get(async || "alive\n"))
+        .route("/ready", get(ready))
+        .with_state(Arc::new(Telemetry { repository, registry }))
+}
+
+async fn metrics(State(telemetry): State<Arc<Telemetry>>) -> Response {
+    let mut text = String::new();
+    match encode(&mut text, &telemetry.registry) {
+        Ok(()) => {
+            let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, content_type)], text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn ready(State(telemetry): State<Arc<Telemetry>>) -> Response {
+    match telemetry.repository.ready().await {
+        Ok(()) => "ready\n".into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    }
+}

@@ -1,0 +1,137 @@
+//! From the configuration to the parts, in the order of the journey of a request.
+
+use std::{collections::BTreeMap, fs, num::NonZeroUsize, sync::Arc};
+
+use anyhow::Context as _;
+use tintype_api::{HttpMetrics, QueryAccessToken, RequestLog, Tenant};
+use tintype_domain::{Clock, OwnedServerName, Randomness};
+use tintype_federation::SigningKey;
+use tintype_homeserver::Homeserver;
+use tintype_repository::{Accounts, Freeze, Local, MediaServer, Parts, Rates, Repository, Rules, ThumbnailRules};
+use tintype_storage::{
+    blobs::Files,
+    records::{Quota, Records},
+};
+use tintype_thumbnails::Limits;
+
+use crate::config::{Config, FreezeAt, Limit, Rate};
+
+/// Opens the records, and brings them up to date.
+pub(crate) async fn records(config: &Config) -> anyhow::Result<Records> {
+    let path = config.database_path();
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("{} cannot be created", folder.display()))?;
+    }
+    Records::open_sqlite(&path).await.with_context(|| format!("the database {} cannot be opened", path.display()))
+}
+
+/// Opens the repository: everything but HTTP.
+pub(crate) async fn repository(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+) -> anyhow::Result<Repository> {
+    let path = config.blobs_path();
+    let blobs = Files::open(&path, Arc::clone(&randomness))
+        .with_context(|| format!("the media folder {} cannot be opened", path.display()))?;
+    let records = records(config).await?;
+    let servers = config.server.iter().map(|server| {
+        let accounts = match &server.homeserver {
+            Some(url) => Accounts::Homeserver(Homeserver::new(url, config.authentication.request_timeout.get())?),
+            None => Accounts::Local(Local),
+        };
+        Ok(MediaServer {
+            name: server.name.clone(),
+            accounts,
+            admins: Arc::new(server.admins.iter().cloned().collect()),
+        })
+    });
+    let servers = servers.collect::<anyhow::Result<Vec<_>>>()?;
+    let parts = Parts { records, blobs, servers, rules: rules(config), clock, randomness };
+    Ok(Repository::open_all(parts).await?)
+}
+
+/// The endpoints.
+pub(crate) fn api(
+    config: &Config,
+    repository: Repository,
+    clock: Arc<dyn Clock>,
+    randomness: Arc<dyn Randomness>,
+    metrics: HttpMetrics,
+) -> anyhow::Result<axum::Router> {
+    let tenants = config
+        .server
+        .iter()
+        .map(|server| Tenant { server_name: server.name.clone(), hosts: server.hosts.clone() })
+        .collect();
+    let parts = tintype_api::Parts {
+        repository,
+        tenants,
+        signing_keys: signing_keys(config, &*randomness)?,
+        trusted_proxies: config.http.trusted_proxies.clone(),
+        query_access_token: if config.authentication.query_access_token {
+            QueryAccessToken::Accepted
+        } else {
+            QueryAccessToken::Refused
+        },
+        body_idle_timeout: config.http.body_idle_timeout.get(),
+        request_log: if config.telemetry.request_log { RequestLog::On } else { RequestLog::Off },
+        clock,
+        randomness,
+    };
+    Ok(tintype_api::router(parts, metrics))
+}
+
+/// The keys of the servers that own their name here; made, where there are none yet.
+fn signing_keys(config: &Config, randomness: &dyn Randomness) -> anyhow::Result<BTreeMap<OwnedServerName, SigningKey>> {
+    let mut keys = BTreeMap::new();
+    for server in config.server.iter().filter(|server| server.owns_name()) {
+        if let Some(path) = config.signing_key_path(server) {
+            let key = SigningKey::load_or_create(&path, randomness)
+                .with_context(|| format!("the signing key {} of {}", path.display(), server.name))?;
+            keys.insert(server.name.clone(), key);
+        }
+    }
+    Ok(keys)
+}
+
+fn rules(config: &Config) -> Rules {
+    let (limits, thumbnails) = (&config.limits, &config.thumbnails);
+    let rate = |rate: Rate| tintype_repository::Rate { per_second: rate.per_second, burst: rate.burst };
+    Rules {
+        max_upload_size: limits.max_upload_size.bytes(),
+        inline_size: usize::try_from(config.blobs.inline_size.bytes()).unwrap_or(usize::MAX),
+        quota: Quota {
+            bytes: limits.max_user_bytes.value().map_or(u64::MAX, |size| size.bytes()),
+            media: match limits.max_user_media {
+                Limit::At(media) => media,
+                Limit::Never => u64::MAX,
+            },
+        },
+        limit_info_uri: limits.limit_info_uri.as_ref().map(ToString::to_string),
+        rates: Rates {
+            upload: rate(limits.rates.upload),
+            download: rate(limits.rates.download),
+            thumbnail: rate(limits.rates.thumbnail),
+            authenticate: rate(limits.rates.authenticate),
+        },
+        freeze: match config.legacy.freeze {
+            FreezeAt::Never => Freeze::Never,
+            FreezeAt::Now => Freeze::FromFirstStart,
+            FreezeAt::At(time) => Freeze::From(time),
+        },
+        thumbnails: ThumbnailRules {
+            threads: NonZeroUsize::new(thumbnails.threads),
+            queue: thumbnails.queue,
+            limits: Limits {
+                max_pixels: thumbnails.max_pixels.get(),
+                max_source_bytes: thumbnails.max_source_size.bytes(),
+                max_memory: thumbnails.max_memory.bytes(),
+            },
+            max_sizes: u32::try_from(thumbnails.max_sizes_per_media.get()).unwrap_or(u32::MAX),
+        },
+        token_cache_time: config.authentication.cache_time.get(),
+        cache_bytes: config.cache.memory.bytes(),
+        cache_time: config.cache.records_time.get(),
+    }
+}
