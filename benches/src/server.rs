@@ -1,0 +1,200 @@
+//! The servers under measurement, each started on a free port of loopback with a folder of its own and stopped
+//! when dropped, folder and all.
+
+mod nginx;
+mod synapse;
+mod tintype;
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::ValueEnum;
+use tempfile::TempDir;
+
+use crate::connection::Connection;
+use crate::process::Process;
+
+const START_LIMIT: Duration = Duration::from_mins(2);
+
+/// Which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Ours, in its standalone profile.
+    Tintype,
+    /// Debian's, with static files and sendfile.
+    Nginx,
+    /// Synapse with its media repository, on SQLite.
+    Synapse,
+}
+
+impl Kind {
+    /// The name in the table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tintype => "Tintype",
+            Self::Nginx => "nginx",
+            Self::Synapse => "Synapse",
+        }
+    }
+}
+
+/// Where the programs are, and where they may work.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// The release build of Tintype.
+    pub tintype: PathBuf,
+    /// The Python interpreter that has Synapse installed.
+    pub synapse_python: PathBuf,
+    /// nginx.
+    pub nginx: PathBuf,
+    /// wrk.
+    pub wrk: PathBuf,
+    /// vipsthumbnail.
+    pub vipsthumbnail: PathBuf,
+    /// Where servers keep their data: on a real disk.
+    pub work: PathBuf,
+}
+
+/// A running server with someone logged in.
+pub struct Server {
+    /// Which one.
+    pub kind: Kind,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The access token of a user; nginx needs none.
+    pub token: Option<String>,
+    /// How long the very first start took, until the first answer: folders, keys and tables are made in it.
+    pub first_start: Duration,
+    process: Option<Process>,
+    launch: Launch,
+    folder: TempDir,
+}
+
+/// How to start a server that has been set up.
+struct Launch {
+    program: OsString,
+    arguments: Vec<OsString>,
+    /// What is asked to see whether it answers.
+    answers: &'static str,
+}
+
+/// Something that a server has to offer.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// The path of its download.
+    pub path: String,
+    /// The path of its thumbnails, where the server makes any; a query is to follow.
+    pub thumbnail_path: String,
+    /// Its length in bytes.
+    pub length: u64,
+}
+
+impl Server {
+    /// Sets up a server from nothing, starts it and logs someone in.
+    ///
+    /// # Errors
+    /// When it cannot be set up, or does not answer within two minutes.
+    pub fn start(kind: Kind, programs: &Programs) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix(kind.name()).tempdir_in(&programs.work)?;
+        let address = free_address()?;
+        let launch = match kind {
+            Kind::Tintype => tintype::set_up(programs, folder.path(), address)?,
+            Kind::Nginx => nginx::set_up(programs, folder.path(), address)?,
+            Kind::Synapse => synapse::set_up(programs, folder.path(), address)?,
+        };
+        let mut server =
+            Self { kind, address, token: None, first_start: Duration::ZERO, process: None, launch, folder };
+        server.first_start = server.start_again()?;
+        server.token = match kind {
+            Kind::Tintype => Some(tintype::token(programs, server.folder.path())?),
+            Kind::Nginx => None,
+            Kind::Synapse => Some(synapse::token(address)?),
+        };
+        Ok(server)
+    }
+
+    /// Stops the server if it runs, starts it with the data that it has, and returns the time from the start of the
+    /// process to its first answer.
+    ///
+    /// # Errors
+    /// When it ends, or does not answer within two minutes.
+    pub fn start_again(&mut self) -> Result<Duration> {
+        self.process = None;
+        let mut command = Command::new(&self.launch.program);
+        command.args(&self.launch.arguments).current_dir(self.folder.path());
+        let began = Instant::now();
+        let mut process = Process::spawn(&mut command, &self.folder.path().join("output.log"))?;
+        let request = self.get(self.launch.answers, "");
+        while let Err(error) = self.answers(&request) {
+            process.check_alive().with_context(|| self.kind.name())?;
+            ensure!(began.elapsed() < START_LIMIT, "{} does not answer: {error:#}", self.kind.name());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let taken = began.elapsed();
+        self.process = Some(process);
+        Ok(taken)
+    }
+
+    fn answers(&self, request: &[u8]) -> Result<()> {
+        let mut connection = Connection::open(self.address)?;
+        connection.send(request)?;
+        connection.expect_status(200)?;
+        Ok(())
+    }
+
+    /// The running process.
+    pub fn process(&self) -> &Process {
+        self.process.as_ref().expect("a server runs from its start until it is dropped")
+    }
+
+    /// The folder that holds all its data.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Stores some bytes and returns where they can be downloaded.
+    ///
+    /// # Errors
+    /// When the upload is refused.
+    pub fn store(&self, bytes: &[u8], content_type: &str) -> Result<Stored> {
+        if self.kind == Kind::Nginx {
+            return nginx::store(self.folder.path(), bytes);
+        }
+        let mut connection = Connection::open(self.address)?;
+        connection.send(&self.post("/_matrix/media/v3/upload", content_type, bytes.len() as u64))?;
+        connection.send(bytes)?;
+        let head = connection.expect_status(200)?;
+        let answer: serde_json::Value = serde_json::from_slice(&connection.body(head)?)?;
+        let uri = answer["content_uri"].as_str().context("no content_uri")?;
+        let media = uri.strip_prefix("mxc://").with_context(|| uri.to_owned())?;
+        Ok(Stored {
+            path: format!("/_matrix/client/v1/media/download/{media}"),
+            thumbnail_path: format!("/_matrix/client/v1/media/thumbnail/{media}"),
+            length: bytes.len() as u64,
+        })
+    }
+
+    /// A GET request with the user's token; `headers` are further whole header lines.
+    pub fn get(&self, path: &str, headers: &str) -> Vec<u8> {
+        self.request("GET", path, headers)
+    }
+
+    /// The head of a POST request with the user's token.
+    pub fn post(&self, path: &str, content_type: &str, content_length: u64) -> Vec<u8> {
+        self.request("POST", path, &format!("Content-Type: {content_type}\r\nContent-Length: {content_length}\r\n"))
+    }
+
+    fn request(&self, method: &str, path: &str, headers: &str) -> Vec<u8> {
+        let authorization =
+            self.token.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+        format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n{authorization}{headers}\r\n", self.address).into_bytes()
+    }
+}
+
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}

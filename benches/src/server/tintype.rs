@@ -1,0 +1,56 @@
+//! Tintype in its standalone profile: SQLite and a folder, accounts of its own, and limits that load does not reach.
+//! Everything else is the default, the request log included.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{Launch, Programs, free_address};
+
+pub(super) fn set_up(programs: &Programs, folder: &Path, address: SocketAddr) -> Result<Launch> {
+    let file = folder.join("tintype.toml");
+    fs::write(&file, configuration(folder, address, free_address()?))?;
+    let arguments = vec!["serve".into(), "--config".into(), file.into()];
+    Ok(Launch { program: programs.tintype.clone().into(), arguments, answers: "/_matrix/client/versions" })
+}
+
+fn configuration(folder: &Path, address: SocketAddr, telemetry: SocketAddr) -> String {
+    format!(
+        "data_dir = \"{}/data\"
+
+[http]
+listen = [\"{address}\"]
+
+[telemetry]
+listen = \"{telemetry}\"
+
+[[server]]
+name = \"localhost\"
+
+[limits]
+max_upload_size = \"2GiB\"
+
+[limits.rates]
+upload = {{ per_second = 1000000, burst = 1000000 }}
+download = {{ per_second = 1000000, burst = 1000000 }}
+thumbnail = {{ per_second = 1000000, burst = 1000000 }}
+authenticate = {{ per_second = 1000000, burst = 1000000 }}
+",
+        folder.display()
+    )
+}
+
+pub(super) fn token(programs: &Programs, folder: &Path) -> Result<String> {
+    let output = Command::new(&programs.tintype)
+        .args(["token", "bench", "--config"])
+        .arg(folder.join("tintype.toml"))
+        .output()
+        .with_context(|| format!("starting {}", programs.tintype.display()))?;
+    ensure!(output.status.success(), "tintype token: {}", String::from_utf8_lossy(&output.stderr));
+    let token = String::from_utf8(output.stdout)?.trim().to_owned();
+    ensure!(!token.is_empty() && !token.contains(char::is_whitespace), "tintype token printed {token:?}");
+    Ok(token)
+}

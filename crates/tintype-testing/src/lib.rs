@@ -1,0 +1,1 @@
+//! A real server on a free port, and users to talk to it, for black-box tests.

@@ -1,0 +1,252 @@
+//! A real Synapse on a free port, with SQLite and without limits on how fast tests may be.
+
+use std::{fs, process::Command};
+
+use serde_json::{Value, json};
+
+use crate::{folder::Folder, port, process::Process, tools};
+
+/// The server name of every homeserver here.
+pub const SERVER_NAME: &str = "tintype.test";
+
+/// The token of the registered application service, which owns `@_bridge_.*`.
+pub const APPSERVICE_TOKEN: &str = "application-service-token-of-the-suites";
+
+const REGISTRATION_SECRET: &str = "registration-secret-of-the-suites";
+
+/// Who serves media.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaRepository {
+    /// Synapse itself.
+    BuiltIn,
+    /// Somebody else: the media repository is off, and Synapse knows no media path.
+    Elsewhere,
+}
+
+/// A running homeserver for [`SERVER_NAME`]. Anybody may register; guests may come in.
+#[derive(Debug)]
+pub struct Synapse {
+    process: Process,
+    folder: Folder,
+    url: String,
+    http: reqwest::Client,
+}
+
+/// An account and one of its access tokens.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// `@localpart:tintype.test`.
+    pub user_id: String,
+    /// The part before the colon, for clients that ask for a user name.
+    pub localpart: String,
+    /// What it logs in with.
+    pub password: String,
+    /// The token it got when it was registered.
+    pub token: String,
+}
+
+impl Synapse {
+    /// Starts a homeserver and waits until it answers.
+    pub async fn start(media: MediaRepository) -> Self {
+        let folder = Folder::new("synapse");
+        let port = port::free();
+        fs::write(folder.path().join("homeserver.yaml"), configuration(port, media)).expect("a file can be written");
+        fs::write(folder.path().join("appservice.yaml"), appservice().to_string()).expect("a file can be written");
+        // Any seed will do: nobody federates with this server.
+        let seed = "A".repeat(43);
+        fs::write(folder.path().join("signing.key"), format!("ed25519 test {seed}\n")).expect("a file can be written");
+
+        let mut process = Process::start(
+            "synapse",
+            tools::synapse_python(),
+            ["-m", "synapse.app.homeserver", "-c", "homeserver.yaml"],
+            [],
+            folder.path(),
+        );
+        let url = format!("http://127.0.0.1:{port}");
+        let http = http_client();
+        process
+            .wait_until(async || {
+                let versions = http.get(format!("{url}/_matrix/client/versions"));
+                versions.send().await.is_ok_and(|answer| answer.status().is_success())
+            })
+            .await;
+        Self { process, folder, url, http }
+    }
+
+    /// The base URL of its client API, past any proxy.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Registers an account and logs it in.
+    pub async fn register(&self, localpart: &str) -> User {
+        let password = format!("password of {localpart}");
+        let body = json!({
+            "auth": { "type": "m.login.dummy" },
+            "username": localpart,
+            "password": password,
+        });
+        let account = self.post("/_matrix/client/v3/register", None, &body).await;
+        user(&account, localpart, password)
+    }
+
+    /// Registers a guest.
+    pub async fn register_guest(&self) -> User {
+        let guest = self.post("/_matrix/client/v3/register?kind=guest", None, &json!({})).await;
+        user(&guest, "", String::new())
+    }
+
+    /// Registers `@_bridge_NAME:tintype.test` for the application service. The token is the service's.
+    pub async fn register_bridged(&self, name: &str) -> User {
+        let localpart = format!("_bridge_{name}");
+        let body = json!({
+            "type": "m.login.application_service",
+            "username": localpart,
+            "inhibit_login": true,
+        });
+        let account = self.post("/_matrix/client/v3/register", Some(APPSERVICE_TOKEN), &body).await;
+        User {
+            user_id: text(&account, "user_id"),
+            localpart,
+            password: String::new(),
+            token: APPSERVICE_TOKEN.to_owned(),
+        }
+    }
+
+    /// A token of `user`'s that was good until some time ago, so that the server asks for a soft logout.
+    pub async fn expired_token(&self, user: &User) -> String {
+        let admin = self.admin().await;
+        let path = format!("/_synapse/admin/v1/users/{}/login", user.user_id);
+        let body = json!({ "valid_until_ms": 1 });
+        text(&self.post(&path, Some(&admin.token), &body).await, "access_token")
+    }
+
+    /// Ends the session of `user`'s token.
+    pub async fn log_out(&self, user: &User) {
+        self.post("/_matrix/client/v3/logout", Some(&user.token), &json!({})).await;
+    }
+
+    /// Ends the homeserver.
+    pub async fn stop(mut self) {
+        self.process.stop().await;
+    }
+
+    // Over the API accounts are plain ones; Synapse's own command makes administrators.
+    async fn admin(&self) -> User {
+        let (localpart, password) = ("administrator", "password of the administrator");
+        let mut command = Command::new(tools::synapse_python());
+        command
+            .args(["-m", "synapse._scripts.register_new_matrix_user", "--admin", "--exists-ok"])
+            .args(["-c", "homeserver.yaml", "-u", localpart, "-p", password, &self.url])
+            .current_dir(self.folder.path());
+        let output = tokio::task::spawn_blocking(move || command.output())
+            .await
+            .expect("the command does not panic")
+            .expect("the command can be started");
+        assert!(output.status.success(), "no administrator: {output:?}");
+        let body = json!({
+            "type": "m.login.password",
+            "identifier": { "type": "m.id.user", "user": localpart },
+            "password": password,
+        });
+        let login = self.post("/_matrix/client/v3/login", None, &body).await;
+        user(&login, localpart, password.to_owned())
+    }
+
+    async fn post(&self, path: &str, token: Option<&str>, body: &Value) -> Value {
+        let mut request = self.http.post(format!("{}{path}", self.url)).json(body);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let answer = request.send().await.expect("Synapse answers");
+        let status = answer.status();
+        let body = answer.text().await.expect("an answer has a body");
+        assert!(status.is_success(), "{path}: {status} {body}");
+        serde_json::from_str(&body).expect("Synapse answers with JSON")
+    }
+}
+
+/// An HTTP client that follows no redirect, uses no proxy from the environment and keeps no connection.
+pub fn http_client() -> reqwest::Client {
+    // The workspace's reqwest brings no cryptography of its own, and wants some even for plain HTTP. A second
+    // installation is refused, which is fine.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .no_proxy()
+        // A kept connection would belong to the runtime of one test, and the client may outlive it.
+        .pool_max_idle_per_host(0)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("the client can be built")
+}
+
+fn user(account: &Value, localpart: &str, password: String) -> User {
+    User {
+        user_id: text(account, "user_id"),
+        localpart: localpart.to_owned(),
+        password,
+        token: text(account, "access_token"),
+    }
+}
+
+fn text(object: &Value, key: &str) -> String {
+    let value = object[key].as_str();
+    value.unwrap_or_else(|| panic!("no {key} in {object}")).to_owned()
+}
+
+// JSON is YAML.
+fn configuration(port: u16, media: MediaRepository) -> String {
+    let resources: &[&str] = match media {
+        MediaRepository::BuiltIn => &["client", "media"],
+        MediaRepository::Elsewhere => &["client"],
+    };
+    let no_limit = json!({ "per_second": 10_000, "burst_count": 10_000 });
+    let configuration = json!({
+        "server_name": SERVER_NAME,
+        "pid_file": "synapse.pid",
+        "listeners": [{
+            "port": port,
+            "bind_addresses": ["127.0.0.1"],
+            "type": "http",
+            "x_forwarded": true,
+            "resources": [{ "names": resources }],
+        }],
+        "database": { "name": "sqlite3", "args": { "database": "homeserver.db" } },
+        "enable_media_repo": media == MediaRepository::BuiltIn,
+        "media_store_path": "media",
+        "signing_key_path": "signing.key",
+        "app_service_config_files": ["appservice.yaml"],
+        "registration_shared_secret": REGISTRATION_SECRET,
+        "macaroon_secret_key": "macaroon-secret-of-the-suites",
+        "form_secret": "form-secret-of-the-suites",
+        "enable_registration": true,
+        "enable_registration_without_verification": true,
+        "allow_guest_access": true,
+        // Hashing passwords well would take longer than everything else.
+        "bcrypt_rounds": 4,
+        "trusted_key_servers": [],
+        "suppress_key_server_warning": true,
+        "report_stats": false,
+        "presence": { "enabled": false },
+        "rc_message": no_limit,
+        "rc_registration": no_limit,
+        "rc_login": { "address": no_limit, "account": no_limit, "failed_attempts": no_limit },
+    });
+    configuration.to_string()
+}
+
+fn appservice() -> Value {
+    json!({
+        "id": "bridge",
+        // It wants no events.
+        "url": null,
+        "as_token": APPSERVICE_TOKEN,
+        "hs_token": "homeserver-token-of-the-suites",
+        "sender_localpart": "_bridge_bot",
+        "rate_limited": false,
+        "namespaces": {
+            "users": [{ "exclusive": true, "regex": format!("@_bridge_.*:{SERVER_NAME}") }],
+        },
+    })
+}
