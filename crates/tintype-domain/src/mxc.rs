@@ -86,6 +86,12 @@ impl Mxc {
     /// # Errors
     /// [`ParseMxcError::ServerName`] or [`ParseMxcError::MediaId`] for the part that is not valid.
     pub fn from_parts(server_name: &str, media_id: &str) -> Result<Self, ParseMxcError> {
+        // The grammar's characters only: a parser of numbers also takes `+8448` for a port, and two spellings of one
+        // server would be two servers.
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b'[' | b']');
+        if !server_name.bytes().all(allowed) {
+            return Err(ParseMxcError::ServerName);
+        }
         Ok(Self {
             server_name: ServerName::parse(server_name).map_err(|_| ParseMxcError::ServerName)?,
             media_id: MediaId::parse(media_id)?,
@@ -143,6 +149,7 @@ mod tests {
             ("mxc://example.org", ParseMxcError::Form),
             ("mxc:///abc", ParseMxcError::ServerName),
             ("mxc://exa mple.org/abc", ParseMxcError::ServerName),
+            ("mxc://example.org:+8448/abc", ParseMxcError::ServerName),
             ("mxc://example.org/", ParseMxcError::MediaId),
             ("mxc://example.org/..", ParseMxcError::MediaId),
             ("mxc://example.org/a/b", ParseMxcError::MediaId),

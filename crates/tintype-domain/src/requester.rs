@@ -1,5 +1,7 @@
 //! Who asks.
 
+use std::sync::Arc;
+
 use ruma_common::OwnedUserId;
 
 /// A user whose access token was recognised.
@@ -19,7 +21,7 @@ pub struct User {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requester {
     /// A user with a valid access token.
-    User(User),
+    User(Arc<User>),
     /// Nobody in particular: the deprecated endpoints without authentication.
     Anonymous,
 }

@@ -140,12 +140,7 @@ impl Homeserver {
                 let answer: WhoAmI = serde_json::from_slice(&body).map_err(|error| {
                     HomeserverError::Unavailable(format!("its answer to whoami is not understood: {error}"))
                 })?;
-                Ok(User {
-                    user_id: answer.user_id,
-                    device_id: answer.device_id,
-                    guest: answer.is_guest,
-                    admin: false,
-                })
+                Ok(User { user_id: answer.user_id, device_id: answer.device_id, guest: answer.is_guest, admin: false })
             }
             // 400 is M_UNKNOWN_DEVICE for an application service; 429 is the homeserver's own limit.
             StatusCode::BAD_REQUEST

@@ -18,11 +18,7 @@ pub(super) struct Buffers(Arc<Mutex<Vec<Box<[u8]>>>>);
 impl Buffers {
     pub(super) fn take(&self) -> Buffer {
         let kept = self.0.lock().ok().and_then(|mut kept| kept.pop());
-        Buffer {
-            bytes: kept.unwrap_or_else(|| vec![0; BUFFER].into_boxed_slice()),
-            filled: 0,
-            pool: self.clone(),
-        }
+        Buffer { bytes: kept.unwrap_or_else(|| vec![0; BUFFER].into_boxed_slice()), filled: 0, pool: self.clone() }
     }
 }
 

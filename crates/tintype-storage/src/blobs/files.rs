@@ -21,9 +21,7 @@ use std::{
 use moka::sync::Cache;
 use tintype_domain::Randomness;
 
-use super::{
-    BlobFile, BlobsError, Hashed, Incoming, Location, buffers::Buffers, incoming::run_blocking,
-};
+use super::{BlobFile, BlobsError, Hashed, Incoming, Location, buffers::Buffers, incoming::run_blocking};
 
 /// Open files kept for the next reader.
 const OPEN_FILES: u64 = 512;
@@ -137,10 +135,9 @@ impl Files {
         }
         let path = self.path(location);
         let buffers = self.buffers.clone();
-        let file = run_blocking(move || {
-            Ok(BlobFile { file: Arc::new(File::open(&path)?), path: Arc::new(path), buffers })
-        })
-        .await?;
+        let file =
+            run_blocking(move || Ok(BlobFile { file: Arc::new(File::open(&path)?), path: Arc::new(path), buffers }))
+                .await?;
         self.open.insert(location.clone(), file.clone());
         Ok(file)
     }
@@ -210,6 +207,15 @@ impl Files {
             if read? == b"tintype" { Ok(()) } else { Err(io::Error::other("what was written was not read back")) }
         })
         .await
+    }
+
+    /// Bytes that can still be written to the disk of this folder.
+    ///
+    /// # Errors
+    /// [`BlobsError::Io`] if the system does not say.
+    pub fn free_space(root: &Path) -> Result<u64, BlobsError> {
+        let statistics = rustix::fs::statvfs(root).map_err(io::Error::from)?;
+        Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
     }
 
     fn path(&self, location: &Location) -> PathBuf {

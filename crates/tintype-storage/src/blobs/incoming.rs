@@ -138,7 +138,8 @@ impl Incoming {
 
     async fn start_writing(&mut self) -> Result<(), BlobsError> {
         let mut temporary = self.settle().await?;
-        let next = if self.spare.capacity() == BLOCK { std::mem::take(&mut self.spare) } else { Vec::with_capacity(BLOCK) };
+        let next =
+            if self.spare.capacity() == BLOCK { std::mem::take(&mut self.spare) } else { Vec::with_capacity(BLOCK) };
         let mut block = std::mem::replace(&mut self.block, next);
         self.state = State::Writing(tokio::task::spawn_blocking(move || {
             let outcome = temporary.write(&block);

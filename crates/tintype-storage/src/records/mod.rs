@@ -18,6 +18,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+use self::writer::{Statement, Writer};
 pub use self::{
     media::{Body, FoundMedia, InsertMedia, InsertOutcome, MediaRecord, NewBlob},
     thumbnails::{
@@ -27,7 +28,6 @@ pub use self::{
     tokens::TokenRecord,
     usage::{Quota, Usage},
 };
-use self::writer::{Statement, Writer};
 
 /// Connections that read. Reads are short; more of them would only compete for the same pages.
 const READERS: u32 = 4;

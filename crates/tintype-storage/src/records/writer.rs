@@ -28,7 +28,8 @@ pub(super) trait Statement: Send + Sync + 'static {
     /// What the caller learns.
     type Output: Send + 'static;
 
-    fn run(&self, connection: &mut SqliteConnection) -> impl Future<Output = Result<Self::Output, RecordsError>> + Send;
+    fn run(&self, connection: &mut SqliteConnection)
+    -> impl Future<Output = Result<Self::Output, RecordsError>> + Send;
 }
 
 /// The handle to the writing task.
