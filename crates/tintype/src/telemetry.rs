@@ -1,6 +1,6 @@
 //! What the operator sees: logs, metrics and health.
 
-use std::sync::Arc;
+use std::{io::BufWriter, sync::Arc};
 
 use anyhow::Context as _;
 use axum::{
@@ -27,8 +27,9 @@ const WAITING_LINES: usize = 64 * 1024;
 /// If the filter is not understood, or logging was started before.
 pub(crate) fn start_logs(config: &TelemetryConfig) -> anyhow::Result<WorkerGuard> {
     let filter = EnvFilter::try_new(&config.log).context("telemetry.log")?;
-    let (writer, guard) =
-        NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true).finish(std::io::stderr());
+    // The writing thread flushes when no line is waiting: under load one system call takes many lines.
+    let output = BufWriter::with_capacity(LOG_BUFFER, std::io::stderr());
+    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true).finish(output);
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let layer = match config.log_format {
         LogFormat::Text => lines.with_ansi(false).boxed(),
@@ -37,6 +38,9 @@ pub(crate) fn start_logs(config: &TelemetryConfig) -> anyhow::Result<WorkerGuard
     tracing_subscriber::registry().with(layer.with_filter(filter)).try_init()?;
     Ok(guard)
 }
+
+/// Bytes of log lines written at once.
+const LOG_BUFFER: usize = 32 * 1024;
 
 struct Telemetry {
     repository: Repository,

@@ -132,6 +132,6 @@ fn rules(config: &Config) -> Rules {
         },
         token_cache_time: config.authentication.cache_time.get(),
         cache_bytes: config.cache.memory.bytes(),
-        cache_time: config.cache.records_time.get(),
+        cache_time: config.cache.time.get(),
     }
 }

@@ -32,7 +32,6 @@ fn a_reduced_png_looks_like_one_that_was_not() {
     let (_, result) = make(&canvas.png_rgb(), 320, 240, Method::Scale);
 
     let difference = psnr(&result, &lanczos3(&canvas, 320, 240));
-    eprintln!("PSNR {difference:.1}");
     assert!(difference >= 38.0, "{difference:.1} dB");
 }
 
@@ -50,6 +49,5 @@ fn a_jpeg_decoded_at_a_quarter_looks_like_one_that_was_not() {
         encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::F_2_2);
     });
     let difference = psnr(&result, &decode(&reference, Format::Jpeg));
-    eprintln!("PSNR {difference:.1}");
     assert!(difference >= 38.0, "{difference:.1} dB");
 }

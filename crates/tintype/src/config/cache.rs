@@ -9,16 +9,14 @@ use super::values::{ByteSize, Duration};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CacheConfig {
-    /// Memory for small bodies; 0 keeps none.
+    /// Memory for records and small bodies; 0 keeps none.
     pub memory: ByteSize,
-    /// How many records are kept; 0 keeps none.
-    pub records: u64,
-    /// How long a record is kept.
-    pub records_time: Duration,
+    /// How long a record is believed without asking the database again.
+    pub time: Duration,
 }
 
 impl Default for CacheConfig {
     fn default() -> Self {
-        Self { memory: ByteSize::mib(32), records: 100_000, records_time: Duration::from_secs(30) }
+        Self { memory: ByteSize::mib(32), time: Duration::from_secs(30) }
     }
 }

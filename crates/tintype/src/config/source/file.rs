@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use toml_edit::{ImDocument, Item, TableLike, Value};
+use toml_edit::{Document, Item, TableLike, Value};
 
 use super::super::error::Place;
 use super::node::{Node, Scalar, Tree, TypedScalar};
@@ -21,7 +21,7 @@ pub struct SyntaxError {
 /// Reads TOML.
 pub fn parse(path: &Arc<Path>, text: &str) -> Result<Node, SyntaxError> {
     let lines = Lines { path, text };
-    let document = ImDocument::parse(text).map_err(|error| SyntaxError {
+    let document = Document::parse(text).map_err(|error| SyntaxError {
         line: lines.number(error.span().as_ref()).unwrap_or(1),
         message: error.message().trim().replace('\n', "; "),
     })?;

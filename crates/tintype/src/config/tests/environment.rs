@@ -98,16 +98,16 @@ fn an_error_names_the_variable() {
     let variables = [
         ("TINTYPE__HTTP__LISTEN", r#"["127.0.0.1:0", 7]"#),
         ("TINTYPE__HTTP__LISTNE", "x"),
-        ("TINTYPE__CACHE__RECORDS", "many"),
+        ("TINTYPE__LIMITS__MAX_PENDING_UPLOADS", "many"),
         ("TINTYPE__", "x"),
         ("TINTYPE__SERVER__ADMINS", "@root:example.org"),
     ];
     let expected = [
         "environment TINTYPE__: a name such as TINTYPE__SECTION__KEY is needed",
-        "environment TINTYPE__CACHE__RECORDS: cache.records: expected a whole number that is not negative, found \
-         \"many\"",
         "environment TINTYPE__HTTP__LISTEN: http.listen[1]: expected a string, found 7",
         "environment TINTYPE__HTTP__LISTNE: http.listne: unknown key; did you mean listen?",
+        "environment TINTYPE__LIMITS__MAX_PENDING_UPLOADS: limits.max_pending_uploads: expected a whole number that is \
+         not negative, found \"many\"",
         "environment TINTYPE__SERVER__ADMINS: server[0].admins[0]: @root:example.org is not a user of localhost",
     ];
     assert_eq!(errors(environment(&variables)), expected);

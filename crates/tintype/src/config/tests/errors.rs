@@ -135,7 +135,7 @@ fn values_that_make_no_sense_are_refused() {
         ("blobs", "url = \"media\""),
         ("blobs", "inline_size = \"1025KiB\""),
         ("blobs", "endpoint = \"s3.example.org\""),
-        ("cache", "records = -1"),
+        ("cache", "memory = -1"),
         ("authentication", "request_timeout = \"0s\""),
         ("limits", "max_upload_size = 0"),
         ("limits", "max_upload_size = \"9223372036854775808\""),
@@ -167,7 +167,7 @@ fn values_that_make_no_sense_are_refused() {
 fn the_bounds_themselves_are_allowed() {
     let text = "[blobs]\ninline_size = \"1MiB\"\n[ephemeral]\nmax_age = \"1d\"\n[http]\ndrain_timeout = \"0s\"\n\
                 listen = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\n[telemetry]\nlisten = \"127.0.0.1:0\"\n\
-                [authentication]\ncache_time = \"0s\"\n[cache]\nmemory = 0\nrecords = 0\n[thumbnails]\nqueue = 0";
+                [authentication]\ncache_time = \"0s\"\n[cache]\nmemory = 0\ntime = \"0s\"\n[thumbnails]\nqueue = 0";
     assert!(file(text).is_ok());
     assert!(file("[ephemeral]\nmax_age = \"never\"").is_ok());
 }

@@ -1,0 +1,219 @@
+//! The server under test, on a folder and a port of its own.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use tempfile::TempDir;
+use tintype::{
+    Address, Server,
+    config::{Config, ListenAddress},
+};
+use tintype_domain::{Clock, ContentHash, ManualClock, OsRandomness, OwnedUserId, Randomness as _, Timestamp};
+use tintype_storage::records::{Records, TokenRecord};
+use tokio::net::TcpStream;
+
+use crate::{
+    Client, Connection,
+    client::Target,
+    wait::{PATIENCE, until},
+};
+
+/// When every test begins: 2026-01-01T00:00:00Z.
+pub const START: Timestamp = Timestamp(1_767_225_600_000);
+
+/// A running server. Its folder is removed when it is dropped.
+pub struct TestServer {
+    server: Server,
+    config: Config,
+    clock: Arc<ManualClock>,
+    folder: TempDir,
+}
+
+enum Kind {
+    Ordinary,
+    Guest,
+}
+
+impl TestServer {
+    /// Starts the standalone profile.
+    pub async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// Starts a server with this configuration: what an operator would write, in TOML. The data folder is the test's,
+    /// and the ports are free ones unless they are given.
+    ///
+    /// # Panics
+    /// If the configuration has errors, or the server does not start.
+    pub async fn with(config: &str) -> Self {
+        let folder = TempDir::new().expect("there is room for a folder");
+        let file = folder.path().join("tintype.toml");
+        fs::write(&file, config).expect("the configuration can be written");
+        let mut config = Config::load(Some(&file), std::iter::empty()).unwrap_or_else(|errors| panic!("{errors}"));
+        let defaults = Config::standalone();
+        let free_port = ListenAddress::Tcp((Ipv4Addr::LOCALHOST, 0).into());
+        config.data_dir = folder.path().join("data");
+        if config.http.listen == defaults.http.listen {
+            config.http.listen = vec![free_port.clone()];
+        }
+        if config.telemetry.listen == defaults.telemetry.listen {
+            config.telemetry.listen = free_port;
+        }
+        let clock = Arc::new(ManualClock::new(START));
+        let server = launch(&config, &clock).await.expect("the server starts");
+        Self { server, config, clock, folder }
+    }
+
+    /// Starts a second server on the same folder.
+    ///
+    /// # Errors
+    /// What an operator would read, if it does not start.
+    pub async fn start_another_beside(&self) -> Result<(), String> {
+        launch(&self.config, &self.clock).await.map(drop).map_err(|error| format!("{error:#}"))
+    }
+
+    /// Stops the server in order and starts it again, on the same folder and at the same address.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub async fn restart(self) -> Self {
+        let Self { server, mut config, clock, folder } = self;
+        if let Some(Address::Tcp(address)) = server.addresses().first() {
+            config.http.listen = vec![ListenAddress::Tcp(*address)];
+        }
+        server.drain().await;
+        let server = launch(&config, &clock).await.expect("the server starts again");
+        Self { server, config, clock, folder }
+    }
+
+    /// Stops the server in order. What is returned keeps the folder.
+    pub async fn drain(self) -> TempDir {
+        self.server.drain().await;
+        self.folder
+    }
+
+    /// A user of the server (`alice`, or `@alice:example.org` where there are several), with an access token.
+    pub async fn user(&self, name: &str) -> Client {
+        self.account(name, Kind::Ordinary).await
+    }
+
+    /// A guest, with an access token.
+    pub async fn guest(&self, name: &str) -> Client {
+        self.account(name, Kind::Guest).await
+    }
+
+    /// Somebody without an access token.
+    pub fn anonymous(&self) -> Client {
+        Client::new(Target::Tcp(self.address()), None)
+    }
+
+    /// A new connection, on which nothing was sent.
+    ///
+    /// # Panics
+    /// If the server does not accept it.
+    pub async fn connect(&self) -> Connection {
+        Connection::new(TcpStream::connect(self.address()).await.expect("the server listens"))
+    }
+
+    /// Where metrics and health are.
+    pub fn telemetry(&self) -> Client {
+        let Address::Tcp(address) = self.server.telemetry_address() else { panic!("telemetry is on TCP") };
+        Client::new(Target::Tcp(*address), None)
+    }
+
+    /// The value of a metric; `name` is all that stands before it in its line, and 0 what is not there.
+    ///
+    /// # Panics
+    /// If it is not a whole number.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let metrics = self.telemetry().get("/metrics").await;
+        let text = std::str::from_utf8(metrics.bytes()).expect("metrics are text");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().expect("the metric is a whole number"))
+    }
+
+    /// Moves the server's clock.
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// The data folder.
+    pub fn data_dir(&self) -> &Path {
+        &self.config.data_dir
+    }
+
+    /// The blobs that lie in files.
+    pub fn blobs(&self) -> Vec<PathBuf> {
+        let root = self.config.blobs_path();
+        let working = [root.join("tmp"), root.join("pending"), root.join("lock")];
+        files_below(&root).into_iter().filter(|path| !working.iter().any(|other| path.starts_with(other))).collect()
+    }
+
+    /// Waits until nothing of an interrupted upload is left, and checks that it left no blob either.
+    ///
+    /// # Panics
+    /// If something stays.
+    pub async fn holds_nothing(&self) {
+        let root = self.config.blobs_path();
+        until("nothing is being received", async || {
+            files_below(&root.join("tmp")).is_empty() && files_below(&root.join("pending")).is_empty()
+        })
+        .await;
+        assert_eq!(self.blobs(), Vec::<PathBuf>::new());
+    }
+
+    /// Waits until an upload lies in a temporary file, at least in part.
+    pub async fn is_receiving(&self) {
+        let folder = self.config.blobs_path().join("tmp");
+        until("an upload is being received", async || !files_below(&folder).is_empty()).await;
+    }
+
+    fn address(&self) -> SocketAddr {
+        let tcp = self.server.addresses().iter().find_map(|address| match address {
+            Address::Tcp(address) => Some(*address),
+            Address::Unix(_) => None,
+        });
+        tcp.expect("the server listens on TCP")
+    }
+
+    async fn account(&self, name: &str, kind: Kind) -> Client {
+        let user_id = match name.strip_prefix('@') {
+            Some(_) => name.to_owned(),
+            None => format!("@{name}:{}", self.config.server[0].name),
+        };
+        let mut random = [0; 12];
+        OsRandomness.fill(&mut random);
+        let token = format!("test_{}", BASE64_URL_SAFE_NO_PAD.encode(random));
+        let record = TokenRecord {
+            token_sha256: ContentHash::of(token.as_bytes()),
+            user_id: OwnedUserId::try_from(user_id).expect("a test names a valid user"),
+            device_id: "DEVICE".to_owned(),
+            guest: matches!(kind, Kind::Guest),
+            admin: false,
+            created_at: self.clock.now(),
+        };
+        // As `tintype token` does it: beside the running server.
+        let records = Records::open_sqlite(&self.config.database_path()).await.expect("the database can be opened");
+        records.insert_token(record).await.expect("the token can be kept");
+        records.close().await;
+        Client::new(Target::Tcp(self.address()), Some(token))
+    }
+}
+
+async fn launch(config: &Config, clock: &Arc<ManualClock>) -> anyhow::Result<Server> {
+    let start = Server::start_at(config, Arc::<ManualClock>::clone(clock) as Arc<dyn Clock>);
+    tokio::time::timeout(PATIENCE, start).await?
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}

@@ -1,0 +1,105 @@
+//! `cargo xtask test`: every check and every suite, one after the other, and one line at the end.
+//!
+//! A step that fails does not stop the next one: whoever reads the output learns everything at once. What the suites
+//! need is installed first (see `tools`), so that a bare machine is enough.
+
+use std::{
+    env,
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::tools;
+
+/// How many tests, and checks that count as one each, passed and failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+}
+
+/// Runs everything. Returns whether all of it passed.
+pub fn run() -> Result<bool> {
+    let deny = tools::cargo_deny()?;
+    tools::for_e2e()?;
+    let mut tally = Tally::default();
+    tally.check("formatting", cargo(["fmt", "--all", "--check"]))?;
+    tally.check("licences, duplicates, sources", Command::new(deny).args(["check", "bans", "licenses", "sources"]))?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
+    tally.check("lints", cargo(clippy))?;
+    let mut documentation = cargo(["doc", "--workspace", "--no-deps"]);
+    tally.check("documentation", documentation.env("RUSTDOCFLAGS", "--deny warnings"))?;
+    // The end-to-end suites start the program that this builds.
+    tally.check("build", cargo(["build", "--package", "tintype"]))?;
+    tally.suites(cargo(["test", "--workspace", "--no-fail-fast"]))?;
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    Ok(tally.failed == 0)
+}
+
+fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments);
+    command
+}
+
+impl Tally {
+    fn check(&mut self, name: &str, mut command: impl std::borrow::BorrowMut<Command>) -> Result<()> {
+        println!("--- {name}");
+        let status = command.borrow_mut().status().with_context(|| format!("starting the check of {name}"))?;
+        if status.success() {
+            self.passed += 1;
+        } else {
+            println!("--- {name}: FAILED");
+            self.failed += 1;
+        }
+        Ok(())
+    }
+
+    /// Runs test suites, shows what they print, and adds up what they say of themselves.
+    fn suites(&mut self, mut command: Command) -> Result<()> {
+        println!("--- tests");
+        let mut suites = command.stdout(Stdio::piped()).spawn().context("starting the tests")?;
+        let output = suites.stdout.take().context("the tests' output")?;
+        let before = self.failed;
+        for line in BufReader::new(output).lines() {
+            let line = line?;
+            writeln!(std::io::stdout(), "{line}")?;
+            if let Some(suite) = Self::of_result_line(&line) {
+                self.passed += suite.passed;
+                self.failed += suite.failed;
+            }
+        }
+        // A suite that did not build, or was killed, says nothing of itself.
+        if !suites.wait()?.success() && self.failed == before {
+            self.failed += 1;
+        }
+        Ok(())
+    }
+
+    /// Parses `test result: ok. 3 passed; 0 failed; …`.
+    fn of_result_line(line: &str) -> Option<Self> {
+        let counts = line.strip_prefix("test result: ")?.split_once(". ")?.1;
+        let mut counts = counts.split("; ").map(|count| count.split_once(' '));
+        let mut next = |what: &str| {
+            let (number, name) = counts.next()??;
+            (name == what).then(|| number.parse().ok())?
+        };
+        Some(Self { passed: next("passed")?, failed: next("failed")? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suite_is_counted_by_its_result_line() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s";
+
+        assert_eq!(Tally::of_result_line(line), Some(Tally { passed: 12, failed: 3 }));
+        assert_eq!(Tally::of_result_line("test result: none of these"), None);
+        assert_eq!(Tally::of_result_line("running 3 tests"), None);
+    }
+}
