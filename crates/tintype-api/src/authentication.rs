@@ -1,14 +1,17 @@
 //! Who asks: from a request's host, token and address to a [`Caller`].
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
-use axum::http::{Request, header};
+use axum::http::{HeaderMap, Request, header};
 use tintype_domain::{OwnedServerName, Requester, User};
 use tintype_homeserver::{Asker, Credentials, Masquerade};
 use tintype_http::{bearer::bearer_token, forwarded::client_address, query::Query};
 use tintype_repository::{AuthenticateError, Caller};
 
-use crate::{Api, QueryAccessToken, edge::Head, error::MatrixError};
+use crate::{Api, Peer, QueryAccessToken, edge::Head, error::MatrixError};
 
 /// A server whose clients come here.
 #[derive(Debug, Clone)]
@@ -86,6 +89,10 @@ impl Api {
         }
         let query = Query::parse(query)?;
         let token = token.or_else(|| query.get("access_token").filter(|token| !token.is_empty()));
+        // What could not stand in a header cannot be asked about either.
+        if token.is_some_and(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(AuthenticateError::UnknownToken.into());
+        }
         Ok(Credentials {
             token: token.ok_or_else(missing_token)?.to_owned(),
             masquerade: Masquerade {
@@ -98,15 +105,14 @@ impl Api {
         })
     }
 
-    pub(crate) fn client_address<B>(&self, request: &Request<B>) -> std::net::IpAddr {
-        let peer = request.extensions().get::<crate::Peer>().copied().unwrap_or_default();
+    /// The client's address: the peer's, or what trusted proxies say of it.
+    pub(crate) fn client_address(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
         match peer {
-            crate::Peer::Address(address) => client_address(address, request.headers(), &self.parts.trusted_proxies),
+            Peer::Address(address) => client_address(address, headers, &self.parts.trusted_proxies),
             // Whoever can reach the socket's file is a proxy on this machine.
-            crate::Peer::Local => {
-                let loopback = std::net::Ipv4Addr::LOCALHOST;
-                let trusted = [ipnet::IpNet::from(std::net::IpAddr::from(loopback))];
-                client_address(loopback.into(), request.headers(), &trusted)
+            Peer::Local => {
+                let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
+                client_address(loopback, headers, &[loopback.into()])
             }
         }
     }

@@ -2,36 +2,34 @@
 
 use std::{
     convert::Infallible,
-    fmt,
     net::IpAddr,
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
     body::Body,
-    extract::{FromRequest, Request, State},
+    extract::{FromRequest, Request},
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http_body::{Body as _, Frame, SizeHint};
 use tintype_domain::User;
+use tower::ServiceExt as _;
 
-use crate::{Api, RequestLog, error::MatrixError, metrics::Endpoint};
+use crate::{Api, Endpoints, RequestLog, error::MatrixError, metrics::Endpoint};
 
-/// Who is at the other end of the connection. The listener puts it into each request's extensions.
-#[derive(Debug, Clone, Copy, Default)]
+/// Who is at the other end of the connection.
+#[derive(Debug, Clone, Copy)]
 pub enum Peer {
     /// A TCP peer.
     Address(IpAddr),
     /// A process on this machine, through a Unix socket.
-    #[default]
     Local,
 }
 
@@ -71,43 +69,47 @@ impl<S: Sync> FromRequest<S> for Head {
     }
 }
 
-/// Runs around every request.
-pub(crate) async fn edge(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let trace = Trace { address: api.client_address(&request), requester: Arc::default() };
-    let endpoint = Endpoint::of(request.uri().path());
-    let mut line = Line {
-        endpoint,
-        method: request.method().clone(),
-        path: request.uri().path().to_owned(),
-        trace: trace.clone(),
-        started,
-        status: StatusCode::OK,
-        sent: 0,
-        expected: None,
-        ended: false,
-        api: Arc::clone(&api),
-    };
-    let mut response = if request.method() == Method::OPTIONS {
-        // The specification: preflight requests are answered without the endpoint's own logic.
-        StatusCode::NO_CONTENT.into_response()
-    } else {
-        request.extensions_mut().insert(trace);
-        match AssertUnwindSafe(next.run(request)).catch_unwind().await {
-            Ok(response) => response,
-            Err(panic) => {
-                tracing::error!(path = line.path, panic = panic_text(&*panic), "a request panicked");
-                MatrixError::internal().into_response()
+impl Endpoints {
+    /// Answers a request from `peer`.
+    pub async fn answer(&self, mut request: Request, peer: Peer) -> Response {
+        let started = Instant::now();
+        let api = &self.api;
+        let trace = Trace { address: api.client_address(peer, request.headers()), requester: Arc::default() };
+        let mut line = Line {
+            endpoint: Endpoint::of(request.uri().path()),
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            trace: trace.clone(),
+            started,
+            status: StatusCode::OK,
+            sent: 0,
+            expected: None,
+            ended: false,
+            api: Arc::clone(api),
+        };
+        let mut response = if request.method() == Method::OPTIONS {
+            // The specification: preflight requests are answered without the endpoint's own logic.
+            StatusCode::NO_CONTENT.into_response()
+        } else {
+            request.extensions_mut().insert(trace);
+            let answer = self.router.clone().oneshot(request);
+            match AssertUnwindSafe(answer).catch_unwind().await {
+                Ok(Ok(response)) => response,
+                Ok(Err(never)) => match never {},
+                Err(panic) => {
+                    tracing::error!(path = line.path, panic = panic_text(&*panic), "a request panicked");
+                    MatrixError::internal().into_response()
+                }
             }
-        }
-    };
-    allow_every_origin(response.headers_mut());
-    line.status = response.status();
-    let is_head = line.method == Method::HEAD;
-    response.map(|body| {
-        line.expected = if is_head { Some(0) } else { body.size_hint().exact() };
-        Body::new(Logged { body, line })
-    })
+        };
+        allow_every_origin(response.headers_mut());
+        line.status = response.status();
+        let is_head = line.method == Method::HEAD;
+        response.map(|body| {
+            line.expected = if is_head { Some(0) } else { body.size_hint().exact() };
+            Body::new(Logged { body, line })
+        })
+    }
 }
 
 /// CORS (client-server API, "Web Browser Clients"), with what ranges and conditions need besides.
@@ -173,7 +175,7 @@ impl Drop for Line {
             path = self.path,
             status = self.status.as_u16(),
             bytes = self.sent,
-            ms = ?Milliseconds(elapsed.as_micros()),
+            ms = milliseconds(elapsed),
             requester = user.map(|user| user.user_id.as_str()),
             address = %self.trace.address,
             cut = (!whole).then_some(true),
@@ -181,13 +183,9 @@ impl Drop for Line {
     }
 }
 
-/// Microseconds, written as milliseconds.
-struct Milliseconds(u128);
-
-impl fmt::Debug for Milliseconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
-    }
+/// With three places, which is as exact as it is meaningful.
+fn milliseconds(time: Duration) -> f64 {
+    f64::from(u32::try_from(time.as_micros()).unwrap_or(u32::MAX)) / 1000.0
 }
 
 /// A body that knows what was sent of it.

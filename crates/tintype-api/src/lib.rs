@@ -21,7 +21,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    middleware::from_fn_with_state,
     routing::{get, post},
 };
 use ipnet::IpNet;
@@ -76,27 +75,36 @@ pub(crate) struct Api {
     metrics: HttpMetrics,
 }
 
-/// All endpoints, ready to be served. `metrics` counts what they do.
-pub fn router(parts: Parts, metrics: HttpMetrics) -> Router {
-    let api = Arc::new(Api { parts, metrics });
-    let mut router = Router::new()
-        .route("/_matrix/client/v1/media/download/{server}/{id}", get(client::download::get))
-        .route("/_matrix/client/v1/media/download/{server}/{id}/{name}", get(client::download::get))
-        .route("/_matrix/client/v1/media/thumbnail/{server}/{id}", get(client::thumbnail::get))
-        .route("/_matrix/client/v1/media/config", get(client::config::get));
-    for version in ["v3", "r0", "v1"] {
-        let path = |rest: &str| format!("/_matrix/media/{version}/{rest}");
-        router = router
-            .route(&path("upload"), post(client::upload::post))
-            .route(&path("download/{server}/{id}"), get(legacy::download::get))
-            .route(&path("download/{server}/{id}/{name}"), get(legacy::download::get))
-            .route(&path("thumbnail/{server}/{id}"), get(legacy::thumbnail::get))
-            .route(&path("config"), get(client::config::get));
+/// All endpoints.
+#[derive(Clone)]
+pub struct Endpoints {
+    api: Arc<Api>,
+    router: Router,
+}
+
+impl Endpoints {
+    /// The endpoints over these parts. `metrics` counts what they do.
+    pub fn new(parts: Parts, metrics: HttpMetrics) -> Self {
+        let api = Arc::new(Api { parts, metrics });
+        let mut router = Router::new()
+            .route("/_matrix/client/v1/media/download/{server}/{id}", get(client::download::get))
+            .route("/_matrix/client/v1/media/download/{server}/{id}/{name}", get(client::download::get))
+            .route("/_matrix/client/v1/media/thumbnail/{server}/{id}", get(client::thumbnail::get))
+            .route("/_matrix/client/v1/media/config", get(client::config::get));
+        for version in ["v3", "r0", "v1"] {
+            let path = |rest: &str| format!("/_matrix/media/{version}/{rest}");
+            router = router
+                .route(&path("upload"), post(client::upload::post))
+                .route(&path("download/{server}/{id}"), get(legacy::download::get))
+                .route(&path("download/{server}/{id}/{name}"), get(legacy::download::get))
+                .route(&path("thumbnail/{server}/{id}"), get(legacy::thumbnail::get))
+                .route(&path("config"), get(client::config::get));
+        }
+        let router = router
+            .merge(standalone::router())
+            .fallback(unrecognized::path)
+            .method_not_allowed_fallback(unrecognized::method)
+            .with_state(Arc::clone(&api));
+        Self { api, router }
     }
-    router
-        .merge(standalone::router())
-        .fallback(unrecognized::path)
-        .method_not_allowed_fallback(unrecognized::method)
-        .layer(from_fn_with_state(Arc::clone(&api), edge::edge))
-        .with_state(api)
 }

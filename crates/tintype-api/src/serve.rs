@@ -11,7 +11,7 @@ use std::{
 
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -51,10 +51,11 @@ pub(crate) struct Representation {
     pub(crate) cache_control: HeaderValue,
 }
 
-/// The answer to a `GET` or `HEAD` with these headers.
-pub(crate) fn respond(request: &HeaderMap, representation: &Representation, randomness: &dyn Randomness) -> Response {
+/// The answer to this `GET` or `HEAD`.
+pub(crate) fn respond(request: &Request<()>, representation: &Representation, randomness: &dyn Randomness) -> Response {
+    let conditions = request.headers();
     let etag = ETag::new(&representation.sha256.to_base64()).expect("base64 is allowed in an entity tag");
-    match evaluate(request, &etag) {
+    match evaluate(conditions, &etag) {
         Precondition::Proceed => {}
         Precondition::NotModified => {
             let mut response = StatusCode::NOT_MODIFIED.into_response();
@@ -68,8 +69,9 @@ pub(crate) fn respond(request: &HeaderMap, representation: &Representation, rand
             return MatrixError::new(StatusCode::PRECONDITION_FAILED, "M_UNKNOWN", error).into_response();
         }
     }
-    let ranges = if request.contains_key(header::RANGE) && range_applies(request, &etag) {
-        Ranges::requested(request, representation.size)
+    // RFC 9110, section 14.2: a Range counts for GET only.
+    let ranges = if request.method() == Method::GET && range_applies(conditions, &etag) {
+        Ranges::requested(conditions, representation.size)
     } else {
         Ranges::Whole
     };

@@ -23,17 +23,22 @@ pub(crate) struct UploadBody {
     chunks: BodyDataStream,
     idle: Duration,
     deadline: Pin<Box<Sleep>>,
+    /// Nothing came for too long.
+    stalled: bool,
 }
 
 impl UploadBody {
     /// A body that is cut when nothing arrives for `idle`.
     pub(crate) fn new(body: Body, idle: Duration) -> Self {
-        Self { chunks: body.into_data_stream(), idle, deadline: Box::pin(sleep(idle)) }
+        Self { chunks: body.into_data_stream(), idle, deadline: Box::pin(sleep(idle)), stalled: false }
     }
 
     /// Reads on without keeping anything, so that a client that is still sending hears the answer instead of a reset
-    /// connection. Bounded in time and bytes; then the connection closes.
+    /// connection. Bounded in time and bytes; then the connection closes. A client that stopped sending is not waited for.
     pub(crate) fn linger(mut self) {
+        if self.stalled {
+            return;
+        }
         tokio::spawn(async move {
             let drain = async {
                 let mut drained = 0;
@@ -59,6 +64,9 @@ impl Stream for UploadBody {
             this.deadline.as_mut().reset(next);
             return Poll::Ready(chunk.map(|chunk| chunk.map_err(|error| BodyError::Broken(error.to_string()))));
         }
-        this.deadline.as_mut().poll(context).map(|()| Some(Err(BodyError::Stalled)))
+        this.deadline.as_mut().poll(context).map(|()| {
+            this.stalled = true;
+            Some(Err(BodyError::Stalled))
+        })
     }
 }

@@ -210,12 +210,12 @@ impl Repository {
             max_sizes: self.0.rules.thumbnails.max_sizes,
         };
         let Some(bytes) = bytes else {
-            self.0.records.insert_thumbnail(insert(None)).await?;
+            kept(self.0.records.insert_thumbnail(insert(None)).await.map(|_| ()));
             return Ok(Arc::new(media.as_its_own_thumbnail(content_type)));
         };
         let (sha256, size) = (ContentHash::of(&bytes), bytes.len() as u64);
         let blob = |body| NewBlob { sha256, size, body };
-        let kept = if bytes.len() <= self.0.rules.inline_size {
+        let outcome = if bytes.len() <= self.0.rules.inline_size {
             self.0.records.insert_thumbnail(insert(Some(blob(Body::Inline(bytes.clone()))))).await.map(|_| ())
         } else {
             let (repository, bytes) = (self.clone(), bytes.clone());
@@ -225,9 +225,7 @@ impl Repository {
             let keeping = tokio::spawn(async move { repository.keep_in_file(bytes, insert).await });
             keeping.await.unwrap_or(Err(RecordsError::Closed))
         };
-        if let Err(error) = kept {
-            tracing::warn!(%error, "a thumbnail could not be kept; it will be made again");
-        }
+        kept(outcome);
         Ok(Arc::new(CachedThumbnail { content_type, sha256, size, body: Body::Inline(bytes) }))
     }
 
@@ -257,6 +255,13 @@ impl Repository {
             }
         }
         Ok(())
+    }
+}
+
+/// A thumbnail that cannot be kept is served all the same.
+fn kept(outcome: Result<(), RecordsError>) {
+    if let Err(error) = outcome {
+        tracing::warn!(%error, "a thumbnail could not be kept; it will be made again");
     }
 }
 

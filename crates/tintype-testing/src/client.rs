@@ -48,6 +48,11 @@ impl Client {
         Self { target, token, host: None }
     }
 
+    /// A client of the server that listens at this address.
+    pub fn of_address(address: SocketAddr) -> Self {
+        Self::new(Target::Tcp(address), None)
+    }
+
     /// A client of the server that listens on this Unix socket.
     pub fn of_socket(path: impl Into<PathBuf>) -> Self {
         Self::new(Target::Unix(path.into()), None)
@@ -206,7 +211,7 @@ impl IntoFuture for UploadRequest {
     type IntoFuture = Answer<Mxc>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async {
+        Box::pin(async move {
             let path = match self.filename {
                 Some(name) => format!("{}?filename={}", paths::UPLOAD, utf8_percent_encode(&name, NON_ALPHANUMERIC)),
                 None => paths::UPLOAD.to_owned(),

@@ -114,6 +114,13 @@ impl FakeHomeserver {
         self.state.answering.acquire_many(all).await.expect("the semaphore is never closed")
     }
 
+    /// Stops it: nothing listens at its address when this returns.
+    pub async fn stop(mut self) {
+        self.serving.abort();
+        // What it returns is that it was aborted.
+        let _ = (&mut self.serving).await;
+    }
+
     /// Everything that it was asked, in order.
     pub fn asked(&self) -> Vec<Asked> {
         self.knowledge().asked.clone()

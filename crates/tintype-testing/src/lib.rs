@@ -19,6 +19,7 @@ mod client;
 mod connection;
 mod homeserver;
 pub mod paths;
+mod pattern;
 pub mod pictures;
 mod server;
 mod wait;
@@ -27,6 +28,7 @@ pub use self::{
     client::{Client, Request, Response, UploadRequest},
     connection::Connection,
     homeserver::{Asked, FakeHomeserver},
+    pattern::pattern,
     server::{START, TestServer},
     wait::until,
 };

@@ -5,6 +5,7 @@
 
 pub mod commands;
 pub mod config;
+mod log_writer;
 mod server;
 mod telemetry;
 mod wiring;

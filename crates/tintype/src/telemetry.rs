@@ -1,6 +1,6 @@
 //! What the operator sees: logs, metrics and health.
 
-use std::{io::BufWriter, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use axum::{
@@ -12,24 +12,20 @@ use axum::{
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tintype_repository::Repository;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-use crate::config::{LogFormat, TelemetryConfig};
-
-/// Log lines that may wait to be written. More of them are dropped, and counted: a full disk or a stuck terminal must
-/// not stop the serving of media.
-const WAITING_LINES: usize = 64 * 1024;
+use crate::{
+    config::{LogFormat, TelemetryConfig},
+    log_writer::{self, LogGuard},
+};
 
 /// Starts logging to standard error. The guard writes what is waiting when it is dropped.
 ///
 /// # Errors
-/// If the filter is not understood, or logging was started before.
-pub(crate) fn start_logs(config: &TelemetryConfig) -> anyhow::Result<WorkerGuard> {
+/// If the filter is not understood, no thread can be had, or logging was started before.
+pub(crate) fn start_logs(config: &TelemetryConfig) -> anyhow::Result<LogGuard> {
     let filter = EnvFilter::try_new(&config.log).context("telemetry.log")?;
-    // The writing thread flushes when no line is waiting: under load one system call takes many lines.
-    let output = BufWriter::with_capacity(LOG_BUFFER, std::io::stderr());
-    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true).finish(output);
+    let (writer, guard) = log_writer::start(std::io::stderr())?;
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let layer = match config.log_format {
         LogFormat::Text => lines.with_ansi(false).boxed(),
@@ -38,9 +34,6 @@ pub(crate) fn start_logs(config: &TelemetryConfig) -> anyhow::Result<WorkerGuard
     tracing_subscriber::registry().with(layer.with_filter(filter)).try_init()?;
     Ok(guard)
 }
-
-/// Bytes of log lines written at once.
-const LOG_BUFFER: usize = 32 * 1024;
 
 struct Telemetry {
     repository: Repository,

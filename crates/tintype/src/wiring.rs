@@ -1,9 +1,11 @@
 //! From the configuration to the parts, in the order of the journey of a request.
 
-use std::{collections::BTreeMap, fs, num::NonZeroUsize, sync::Arc};
+use std::{
+    collections::BTreeMap, fs, io, num::NonZeroUsize, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc,
+};
 
 use anyhow::Context as _;
-use tintype_api::{HttpMetrics, QueryAccessToken, RequestLog, Tenant};
+use tintype_api::{Endpoints, HttpMetrics, QueryAccessToken, RequestLog, Tenant};
 use tintype_domain::{Clock, OwnedServerName, Randomness};
 use tintype_federation::SigningKey;
 use tintype_homeserver::Homeserver;
@@ -16,11 +18,16 @@ use tintype_thumbnails::Limits;
 
 use crate::config::{Config, FreezeAt, Limit, Rate};
 
+/// Creates the folder so that only its owner can look into it: small media is in the database's file.
+pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
 /// Opens the records, and brings them up to date.
 pub(crate) async fn records(config: &Config) -> anyhow::Result<Records> {
     let path = config.database_path();
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).with_context(|| format!("{} cannot be created", folder.display()))?;
+        create_private(folder).with_context(|| format!("{} cannot be created", folder.display()))?;
     }
     Records::open_sqlite(&path).await.with_context(|| format!("the database {} cannot be opened", path.display()))
 }
@@ -58,7 +65,7 @@ pub(crate) fn api(
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     metrics: HttpMetrics,
-) -> anyhow::Result<axum::Router> {
+) -> anyhow::Result<Endpoints> {
     let tenants = config
         .server
         .iter()
@@ -79,7 +86,7 @@ pub(crate) fn api(
         clock,
         randomness,
     };
-    Ok(tintype_api::router(parts, metrics))
+    Ok(Endpoints::new(parts, metrics))
 }
 
 /// The keys of the servers that own their name here; made, where there are none yet.

@@ -45,5 +45,5 @@ pub(crate) async fn download(
         cache_control,
         content: media.content,
     };
-    Ok(respond(head.request.headers(), &representation, &*api.parts.randomness))
+    Ok(respond(&head.request, &representation, &*api.parts.randomness))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{extract::State, http::HeaderValue, response::Response};
 use tintype_http::{
     disposition::{Disposition, format},
-    query::Query,
+    query::{Query, QueryError},
 };
 use tintype_repository::{Caller, ThumbnailRequest};
 use tintype_thumbnails::{Dimensions, Method};
@@ -47,7 +47,7 @@ pub(crate) async fn thumbnail(
         cache_control,
         content: thumbnail.content,
     };
-    Ok(respond(head.request.headers(), &representation, &*api.parts.randomness))
+    Ok(respond(&head.request, &representation, &*api.parts.randomness))
 }
 
 /// `width` and `height` are required; `method` is `scale` if it is not given. `animated` is a wish that may be declined,
@@ -55,9 +55,11 @@ pub(crate) async fn thumbnail(
 fn thumbnail_request(query: Option<&str>) -> Result<ThumbnailRequest, MatrixError> {
     let query = Query::parse(query)?;
     let side = |name| {
-        let text = query.required(name)?;
-        // Too large for any picture, or not a number at all: the specification sends M_UNKNOWN for both.
-        text.parse::<u32>().map_err(|_| MatrixError::nonsense(format!("{name} is not a size in pixels")))
+        query.required_u32(name).map_err(|error| match error {
+            QueryError::Missing { .. } => error.into(),
+            // Too large for any picture, or not a number at all: the specification sends M_UNKNOWN for both.
+            _ => MatrixError::nonsense(format!("{name} is not a size in pixels")),
+        })
     };
     let (width, height) = (side("width")?, side("height")?);
     let method = match query.get("method") {

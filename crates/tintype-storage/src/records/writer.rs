@@ -144,14 +144,31 @@ async fn commit(connection: &mut SqliteConnection, batch: &mut Vec<Box<dyn Pendi
     }
 }
 
+/// Commits the statements together, or none of them.
+///
+/// In plain SQL, not as a `sqlx::Transaction`: when the disk is full SQLite may have rolled back by itself, and sqlx would
+/// then take the transaction for open ever after and refuse to begin another.
 async fn transaction(
     connection: &mut SqliteConnection,
     statements: &mut [Box<dyn Pending>],
 ) -> Result<(), RecordsError> {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    for pending in statements {
-        // Dropping the transaction on the way out rolls it back.
-        pending.apply(&mut transaction).await?;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+    let outcome = apply_and_commit(connection, statements).await;
+    if outcome.is_err()
+        && let Err(error) = sqlx::query("ROLLBACK").execute(connection).await
+    {
+        tracing::debug!(%error, "nothing was left to roll back");
     }
-    Ok(transaction.commit().await?)
+    outcome
+}
+
+async fn apply_and_commit(
+    connection: &mut SqliteConnection,
+    statements: &mut [Box<dyn Pending>],
+) -> Result<(), RecordsError> {
+    for pending in statements {
+        pending.apply(connection).await?;
+    }
+    sqlx::query("COMMIT").execute(connection).await?;
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::{path::Path, process::ExitCode};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::ConfigFile;
@@ -19,9 +20,23 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     for note in config.notes() {
         tracing::warn!("{note}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    raise_open_files(config.http.max_connections.get());
+    // Connections have threads of their own; this runtime has the writer of the records and the accepting.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(serve(&config, arguments.file.path()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Lets this process open as many files as it may. Every connection is one, and most services start with a limit of 1024
+/// that is only there for programs that use `select`.
+fn raise_open_files(max_connections: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+    if let Some(files) = limit.maximum.filter(|files| *files <= max_connections as u64) {
+        tracing::warn!("only {files} files can be open at once: too few for http.max_connections = {max_connections}");
+    }
 }
 
 async fn serve(config: &Config, file: Option<&Path>) -> anyhow::Result<()> {

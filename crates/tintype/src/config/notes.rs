@@ -6,7 +6,7 @@
 use super::source::Node;
 
 /// Keys without effect, with what they are for.
-const WITHOUT_EFFECT: [(&str, &str); 24] = [
+const WITHOUT_EFFECT: [(&str, &str); 26] = [
     ("http.tls_certificate_file", "TLS"),
     ("http.tls_private_key_file", "TLS"),
     ("blobs.endpoint", "S3"),
@@ -16,6 +16,8 @@ const WITHOUT_EFFECT: [(&str, &str); 24] = [
     ("blobs.secret_access_key", "S3"),
     ("blobs.secret_access_key_file", "S3"),
     ("blobs.path_style", "S3"),
+    ("server.admins", "administration"),
+    ("proposals.stable", "proposals that are not accepted yet"),
     ("server.appservice_token", "linked media"),
     ("server.appservice_token_file", "linked media"),
     ("server.homeserver_token", "linked media"),

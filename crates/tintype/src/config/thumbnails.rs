@@ -20,7 +20,7 @@ pub struct ThumbnailsConfig {
     pub max_pixels: NonZeroU64,
     /// Pictures with more bytes are not decoded.
     pub max_source_size: ByteSize,
-    /// Memory that all running decoders may use together.
+    /// Memory that decoding one picture may take, by what its header says.
     pub max_memory: ByteSize,
     /// How many sizes of one picture are stored.
     pub max_sizes_per_media: NonZeroUsize,

@@ -1,24 +1,32 @@
 //! Connections: accepted up to a number, given up when their peer does nothing, and finished in order at the end.
+//!
+//! Each core has a thread with a runtime of its own, and a connection stays on the thread that it was given to: a small
+//! download is over in microseconds, and moving it between threads would cost as much again. Nothing on these threads
+//! may block; what must, goes to blocking threads and to the pool that makes thumbnails.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, num::NonZeroUsize, sync::Arc, thread, time::Duration};
 
-use axum::{Router, body::Body};
-use hyper::{body::Incoming, service::service_fn};
+use axum::{body::Body, extract::Request, response::Response};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
 use tintype_api::Peer;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::ServiceExt as _;
 
 use super::{
-    listener::{Listener, Stream},
+    listener::{Accepted, Listener, Stream},
     stall::Stalling,
 };
+
+/// Answers requests.
+pub(super) trait Answer: Clone + Send + Sync + 'static {
+    fn answer(&self, request: Request, peer: Peer) -> impl Future<Output = Response> + Send;
+}
 
 /// How long to wait after a failed accept: mostly, the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -35,10 +43,10 @@ pub(super) struct Limits {
 }
 
 pub(super) struct Connections {
-    router: Router,
     limits: Limits,
     free: Arc<Semaphore>,
     open: Gauge,
+    threads: Vec<mpsc::UnboundedSender<Admitted>>,
     tasks: TaskTracker,
     /// No new requests: each connection closes after the one it is serving.
     draining: CancellationToken,
@@ -46,17 +54,41 @@ pub(super) struct Connections {
     cut: CancellationToken,
 }
 
+/// A connection that has a place among the open ones.
+struct Admitted {
+    stream: Accepted,
+    peer: Peer,
+    place: OwnedSemaphorePermit,
+}
+
 impl Connections {
-    pub(super) fn new(router: Router, limits: Limits) -> Self {
-        Self {
-            router,
+    /// Starts the threads that serve connections.
+    ///
+    /// # Errors
+    /// Those of the system when it gives no thread.
+    pub(super) fn new(answer: &impl Answer, threads: NonZeroUsize, limits: Limits) -> io::Result<Self> {
+        let mut connections = Self {
             limits,
             free: Arc::new(Semaphore::new(limits.max_connections)),
             open: Gauge::default(),
+            threads: Vec::new(),
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             cut: CancellationToken::new(),
+        };
+        for _ in 0..threads.get() {
+            let (sender, admitted) = mpsc::unbounded_channel();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let serving = connections.serving(answer.clone());
+            let running = connections.tasks.token();
+            thread::Builder::new().name("connections".to_owned()).spawn(move || {
+                runtime.block_on(serving.serve(admitted));
+                // Who drains waits until the thread holds nothing of the repository any more.
+                drop((runtime, running));
+            })?;
+            connections.threads.push(sender);
         }
+        Ok(connections)
     }
 
     pub(super) fn register(&self, registry: &mut Registry) {
@@ -65,33 +97,23 @@ impl Connections {
 
     /// Accepts connections until it drains.
     pub(super) fn accept_from(&self, listener: Listener) {
-        let (router, limits, open) = (self.router.clone(), self.limits, self.open.clone());
-        let (free, tasks) = (Arc::clone(&self.free), self.tasks.clone());
-        let (draining, cut) = (self.draining.clone(), self.cut.clone());
+        let (free, threads) = (Arc::clone(&self.free), self.threads.clone());
         let accept = async move {
-            loop {
+            // Dealt out in turn: what one connection will ask for is not known beforehand.
+            for thread in threads.iter().cycle() {
                 let place = Arc::clone(&free).acquire_owned().await.expect("the semaphore is never closed");
-                let (stream, peer) = match listener.accept().await {
-                    Ok(accepted) => accepted,
-                    Err(error) => {
-                        tracing::warn!(%error, "a connection could not be accepted");
-                        sleep(ACCEPT_PAUSE).await;
-                        continue;
+                let (stream, peer) = loop {
+                    match listener.accept().await {
+                        Ok(accepted) => break accepted,
+                        Err(error) => {
+                            tracing::warn!(%error, "a connection could not be accepted");
+                            sleep(ACCEPT_PAUSE).await;
+                        }
                     }
                 };
-                let (router, draining, cut, open) = (router.clone(), draining.clone(), cut.clone(), open.clone());
-                tasks.spawn(async move {
-                    open.inc();
-                    let serve = async {
-                        match stream {
-                            Stream::Tcp(stream) => serve(stream, peer, router, limits, draining).await,
-                            Stream::Unix(stream) => serve(stream, peer, router, limits, draining).await,
-                        }
-                    };
-                    cut.run_until_cancelled(serve).await;
-                    open.dec();
-                    drop(place);
-                });
+                if thread.send(Admitted { stream, peer, place }).is_err() {
+                    return;
+                }
             }
         };
         let draining = self.draining.clone();
@@ -99,13 +121,26 @@ impl Connections {
     }
 
     /// Stops accepting, lets every connection finish its request, and cuts those that take longer than `patience`.
-    pub(super) async fn drain(self, patience: Duration) {
+    pub(super) async fn drain(mut self, patience: Duration) {
         self.draining.cancel();
+        // A thread ends when no more connections can come.
+        self.threads.clear();
         self.tasks.close();
         if timeout(patience, self.tasks.wait()).await.is_err() {
-            tracing::warn!(connections = self.tasks.len(), "cutting connections that did not finish in time");
+            tracing::warn!(connections = self.open.get(), "cutting connections that did not finish in time");
             self.cut.cancel();
             self.tasks.wait().await;
+        }
+    }
+
+    fn serving<A: Answer>(&self, answer: A) -> Serving<A> {
+        Serving {
+            answer,
+            limits: self.limits,
+            open: self.open.clone(),
+            tasks: self.tasks.clone(),
+            draining: self.draining.clone(),
+            cut: self.cut.clone(),
         }
     }
 }
@@ -117,13 +152,50 @@ impl Drop for Connections {
     }
 }
 
-async fn serve<S>(stream: S, peer: Peer, router: Router, limits: Limits, draining: CancellationToken)
+/// What one thread needs.
+struct Serving<A> {
+    answer: A,
+    limits: Limits,
+    open: Gauge,
+    tasks: TaskTracker,
+    draining: CancellationToken,
+    cut: CancellationToken,
+}
+
+impl<A: Answer> Serving<A> {
+    /// Serves connections until no more come and the last one has ended.
+    async fn serve(self, mut admitted: mpsc::UnboundedReceiver<Admitted>) {
+        let mine = TaskTracker::new();
+        while let Some(Admitted { stream, peer, place }) = admitted.recv().await {
+            let (answer, limits) = (self.answer.clone(), self.limits);
+            let (draining, cut, open) = (self.draining.clone(), self.cut.clone(), self.open.clone());
+            let connection = async move {
+                open.inc();
+                let serve = async {
+                    match stream.register() {
+                        Ok(Stream::Tcp(stream)) => serve(stream, peer, answer, limits, draining).await,
+                        Ok(Stream::Unix(stream)) => serve(stream, peer, answer, limits, draining).await,
+                        Err(error) => tracing::warn!(%error, "a connection could not be registered"),
+                    }
+                };
+                cut.run_until_cancelled(serve).await;
+                open.dec();
+                drop(place);
+            };
+            mine.spawn(self.tasks.track_future(connection));
+        }
+        mine.close();
+        mine.wait().await;
+    }
+}
+
+async fn serve<S, A>(stream: S, peer: Peer, answer: A, limits: Limits, draining: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    A: Answer,
 {
-    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        router.clone().oneshot(request.map(Body::new))
+    let service = service_fn(async |request: hyper::Request<hyper::body::Incoming>| {
+        Ok::<_, std::convert::Infallible>(answer.answer(request.map(Body::new), peer).await)
     });
     let stream = TokioIo::new(Stalling::new(stream, limits.stall));
     let mut http = hyper::server::conn::http1::Builder::new();
@@ -131,6 +203,7 @@ where
     let connection = http.serve_connection(stream, service);
     tokio::pin!(connection);
     let outcome = tokio::select! {
+        biased;
         outcome = connection.as_mut() => outcome,
         () = draining.cancelled() => {
             connection.as_mut().graceful_shutdown();

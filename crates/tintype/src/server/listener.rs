@@ -36,9 +36,26 @@ pub(super) enum Listener {
     Unix(UnixListener, PathBuf),
 }
 
+/// A connection that no runtime watches yet.
+pub(super) enum Accepted {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// A connection that the current runtime watches.
 pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl Accepted {
+    /// Has the current runtime watch the connection.
+    pub(super) fn register(self) -> io::Result<Stream> {
+        Ok(match self {
+            Self::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
+            Self::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
+        })
+    }
 }
 
 impl Listener {
@@ -65,17 +82,17 @@ impl Listener {
         })
     }
 
-    pub(super) async fn accept(&self) -> io::Result<(Stream, Peer)> {
+    pub(super) async fn accept(&self) -> io::Result<(Accepted, Peer)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 // Answers are written whole or in large pieces: waiting for more to send would only add delay.
                 stream.set_nodelay(true)?;
-                Ok((Stream::Tcp(stream), Peer::Address(peer.ip())))
+                Ok((Accepted::Tcp(stream.into_std()?), Peer::Address(peer.ip())))
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Stream::Unix(stream), Peer::Local))
+                Ok((Accepted::Unix(stream.into_std()?), Peer::Local))
             }
         }
     }

@@ -4,17 +4,19 @@ mod connections;
 mod listener;
 mod stall;
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
 use prometheus_client::registry::Registry;
-use tintype_api::HttpMetrics;
+use axum::{Router, extract::Request, response::Response};
+use tintype_api::{Endpoints, HttpMetrics, Peer};
+use tower::ServiceExt as _;
 use tintype_domain::{Clock, OsRandomness, Randomness, SystemClock};
 use tintype_repository::Repository;
 
 pub use self::listener::Address;
 use self::{
-    connections::{Connections, Limits},
+    connections::{Answer, Connections, Limits},
     listener::Listener,
 };
 use crate::{
@@ -47,7 +49,7 @@ impl Server {
     /// What of it failed, for the operator.
     pub async fn start_at(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let data_dir = &config.data_dir;
-        fs::create_dir_all(data_dir).with_context(|| format!("{} cannot be created", data_dir.display()))?;
+        wiring::create_private(data_dir).with_context(|| format!("{} cannot be created", data_dir.display()))?;
         let randomness: Arc<dyn Randomness> = Arc::new(OsRandomness);
         // Listening comes first: a port that is taken is found before anything is opened.
         let mut listeners = Vec::new();
@@ -60,7 +62,7 @@ impl Server {
         let mut registry = Registry::with_prefix("tintype");
         let http_metrics = HttpMetrics::register(&mut registry);
         repository.metrics().register(&mut registry);
-        let router = wiring::api(config, repository.clone(), clock, randomness, http_metrics)?;
+        let endpoints = wiring::api(config, repository.clone(), clock, randomness, http_metrics)?;
 
         let limits = Limits {
             max_connections: config.http.max_connections.get(),
@@ -69,13 +71,14 @@ impl Server {
         };
         let addresses = listeners.iter().map(Listener::address).collect::<Result<_, _>>()?;
         let telemetry_address = telemetry_listener.address()?;
-        let connections = Connections::new(router, limits);
+        let connections = Connections::new(&endpoints, cores(), limits)?;
         connections.register(&mut registry);
         for listener in listeners {
             connections.accept_from(listener);
         }
         let telemetry_router = telemetry::router(repository.clone(), registry);
-        let telemetry = Connections::new(telemetry_router, Limits { max_connections: 64, ..limits });
+        let telemetry =
+            Connections::new(&telemetry_router, NonZeroUsize::MIN, Limits { max_connections: 64, ..limits })?;
         telemetry.accept_from(telemetry_listener);
         let drain_timeout = ConfigDuration::get(config.http.drain_timeout);
         Ok(Self { repository, connections, telemetry, addresses, telemetry_address, drain_timeout })
@@ -98,4 +101,23 @@ impl Server {
         self.telemetry.drain(Duration::from_secs(1)).await;
         self.repository.close().await;
     }
+}
+
+impl Answer for Endpoints {
+    async fn answer(&self, request: Request, peer: Peer) -> Response {
+        Endpoints::answer(self, request, peer).await
+    }
+}
+
+impl Answer for Router {
+    async fn answer(&self, request: Request, _: Peer) -> Response {
+        match self.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+fn cores() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }

@@ -51,7 +51,8 @@ fn timestamp(text: &str) -> Option<Timestamp> {
     let month = (i64::from(date.month) + 9) % 12;
     let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + i64::from(date.day) - 719_469;
     let minutes = (days * 24 + i64::from(time.hour)) * 60 + i64::from(time.minute) - offset_minutes;
-    let milliseconds = (minutes * 60 + i64::from(time.second.unwrap_or(0))) * 1000 + i64::from(time.nanosecond.unwrap_or(0) / 1_000_000);
+    let milliseconds = (minutes * 60 + i64::from(time.second.unwrap_or(0))) * 1000
+        + i64::from(time.nanosecond.unwrap_or(0) / 1_000_000);
     (milliseconds >= 0).then_some(Timestamp(milliseconds))
 }
 

@@ -1,0 +1,15 @@
+//! The endpoints as clients and operators see them: a real server, real sockets, real files.
+//!
+//! The files here mirror those in `src`: what `src/client/upload.rs` promises is tested in `tests/client/upload.rs`.
+//! What concerns every endpoint has files of its own beside them.
+
+mod authentication;
+mod client;
+mod connections;
+mod edge;
+mod legacy;
+mod lifecycle;
+mod limits;
+mod standalone;
+mod telemetry;
+mod tenants;

@@ -1,0 +1,99 @@
+//! What the operator sees: metrics and health. What is logged is tested with the program that logs.
+
+use std::fs;
+
+use tintype_testing::{TestServer, paths, pattern, pictures::png};
+
+#[tokio::test]
+async fn a_server_that_runs_is_alive_and_ready() {
+    let server = TestServer::start().await;
+
+    for path in ["/health", "/ready"] {
+        assert_eq!(server.telemetry().get(path).await.status(), 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_write_is_alive_but_not_ready() {
+    let server = TestServer::start().await;
+
+    fs::remove_dir_all(server.data_dir().join("media/tmp")).unwrap();
+
+    assert_eq!(server.telemetry().get("/ready").await.status(), 503);
+    assert_eq!(server.telemetry().get("/health").await.status(), 200);
+}
+
+#[tokio::test]
+async fn what_is_for_the_operator_is_not_for_clients() {
+    let server = TestServer::start().await;
+
+    for path in ["/metrics", "/health", "/ready"] {
+        assert_eq!(server.anonymous().get(path).await.error(), (404, "M_UNRECOGNIZED".to_owned()), "{path}");
+    }
+    assert_eq!(server.telemetry().get(paths::CONFIG).await.status(), 404);
+}
+
+#[tokio::test]
+async fn metrics_are_in_the_open_metrics_format() {
+    let server = TestServer::start().await;
+
+    let metrics = server.telemetry().get("/metrics").await;
+
+    assert_eq!(metrics.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let text = std::str::from_utf8(metrics.bytes()).unwrap();
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    assert!(text.contains("# TYPE tintype_uploads counter"), "{text}");
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_endpoint_and_status() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let mxc = alice.upload(png(64, 48)).await;
+    alice.get(paths::download(&mxc)).await;
+    alice.get(paths::thumbnail(&mxc, "width=32&height=32")).await;
+    alice.get(paths::CONFIG).await;
+    server.anonymous().get(paths::CONFIG).await;
+    server.anonymous().get(paths::legacy_download(&mxc)).await;
+    server.anonymous().get("/made/up/path").await;
+
+    for (endpoint, status) in [
+        ("upload", 200),
+        ("download", 200),
+        ("thumbnail", 200),
+        ("config", 200),
+        ("config", 401),
+        ("legacy_download", 404),
+        ("other", 404),
+    ] {
+        let name = format!("tintype_http_requests_total{{endpoint=\"{endpoint}\",status=\"{status}\"}}");
+        assert_eq!(server.metric(&name).await, 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn bytes_are_counted() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let mxc = alice.upload(pattern(300_000)).await;
+    alice.get(paths::download(&mxc)).await;
+    alice.get(paths::download(&mxc)).header("range", "bytes=0-9").await;
+    alice.head(paths::download(&mxc)).await;
+
+    assert_eq!(server.metric("tintype_uploads_total").await, 1);
+    assert_eq!(server.metric("tintype_uploaded_bytes_total").await, 300_000);
+    assert_eq!(server.metric("tintype_http_sent_bytes_total{endpoint=\"download\"}").await, 300_010);
+}
+
+#[tokio::test]
+async fn what_failed_to_become_a_thumbnail_is_counted() {
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let mxc = alice.upload("no picture").await;
+
+    alice.get(paths::thumbnail(&mxc, "width=32&height=32")).await;
+
+    assert_eq!(server.metric("tintype_thumbnails_failed_total").await, 1);
+    assert_eq!(server.metric("tintype_thumbnails_made_total").await, 0);
+    assert_eq!(server.metric("tintype_thumbnails_waiting").await, 0);
+}

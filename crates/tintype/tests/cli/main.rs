@@ -1,0 +1,7 @@
+//! The program as an operator runs it: arguments in, text and an exit code out.
+
+mod config;
+mod doctor;
+mod installation;
+mod serve;
+mod token;

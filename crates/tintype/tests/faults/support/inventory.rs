@@ -1,0 +1,106 @@
+//! What is on the disk: the records, read from a copy of the database, against the files.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use sqlx::{Connection as _, FromRow, SqliteConnection, sqlite::SqliteConnectOptions};
+
+/// A piece of media in the records.
+#[derive(Debug, FromRow)]
+pub struct Media {
+    pub content_uri: String,
+    pub filename: String,
+}
+
+/// All that an installation holds.
+#[derive(Debug)]
+pub struct Inventory {
+    pub media: Vec<Media>,
+}
+
+impl Inventory {
+    /// Takes stock, and asserts that the database is sound and that blobs and their files name each other.
+    ///
+    /// The database is read from a copy, so that looking changes nothing. Nothing may be writing to it.
+    pub fn take(data_dir: &Path) -> Self {
+        let copy = tempfile::tempdir().expect("a temporary folder");
+        for name in ["tintype.db", "tintype.db-wal"] {
+            if data_dir.join(name).exists() {
+                fs::copy(data_dir.join(name), copy.path().join(name)).expect("the database can be copied");
+            }
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let (media, locations) = runtime.block_on(read(&copy.path().join("tintype.db")));
+        assert_eq!(blob_files(&data_dir.join("media")), locations, "files (left) and records of blobs (right)");
+        Self { media }
+    }
+}
+
+async fn read(database: &Path) -> (Vec<Media>, BTreeSet<String>) {
+    let options = SqliteConnectOptions::new().filename(database);
+    let mut database = SqliteConnection::connect_with(&options).await.expect("the database opens");
+    let verdict: String =
+        sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut database).await.expect("it can be checked");
+    assert_eq!(verdict, "ok");
+    let orphans = sqlx::query("PRAGMA foreign_key_check").fetch_all(&mut database).await.expect("it can be checked");
+    assert_eq!(orphans.len(), 0, "rows without what they refer to");
+    let miscounted: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM blobs WHERE refs <> (SELECT COUNT(*) FROM media WHERE blob_id = blobs.id)
+                                              + (SELECT COUNT(*) FROM thumbnails WHERE blob_id = blobs.id)",
+    )
+    .fetch_one(&mut database)
+    .await
+    .expect("references can be counted");
+    assert_eq!(miscounted, 0, "blobs whose references are miscounted");
+    let miscounted: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM usage WHERE media <> (SELECT COUNT(*) FROM media WHERE uploader = user_id)
+             OR bytes <> (SELECT COALESCE(SUM(size), 0) FROM media JOIN blobs ON blobs.id = blob_id
+                          WHERE uploader = user_id)",
+    )
+    .fetch_one(&mut database)
+    .await
+    .expect("usage can be counted");
+    assert_eq!(miscounted, 0, "users whose usage is miscounted");
+    let media = sqlx::query_as("SELECT 'mxc://' || server_name || '/' || media_id AS content_uri, filename FROM media")
+        .fetch_all(&mut database)
+        .await
+        .expect("media can be listed");
+    let locations: Vec<String> = sqlx::query_scalar("SELECT location FROM blobs WHERE location IS NOT NULL")
+        .fetch_all(&mut database)
+        .await
+        .expect("blobs can be listed");
+    database.close().await.expect("the copy closes");
+    (media, locations.into_iter().collect())
+}
+
+/// The names of all blobs in a media folder.
+fn blob_files(media_dir: &Path) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for first in folders(media_dir).filter(|path| !path.ends_with("tmp") && !path.ends_with("pending")) {
+        for second in folders(&first) {
+            names.extend(list(&second).map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()));
+        }
+    }
+    names
+}
+
+/// Temporary files and markers: what uploads leave that have not ended.
+pub fn unfinished(media_dir: &Path) -> Vec<PathBuf> {
+    list(&media_dir.join("tmp")).chain(list(&media_dir.join("pending"))).collect()
+}
+
+pub fn assert_nothing_unfinished(media_dir: &Path) {
+    assert_eq!(unfinished(media_dir), Vec::<PathBuf>::new());
+}
+
+fn folders(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    list(folder).filter(|path| path.is_dir())
+}
+
+fn list(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    entries.map(|entry| entry.expect("the folder can be listed").path())
+}
