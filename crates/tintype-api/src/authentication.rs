@@ -33,10 +33,7 @@ impl Api {
         let tenant = self.tenant(request)?;
         let asker = Asker {
             address: trace.address,
-            user_agent: request
-                .headers()
-                .get(header::USER_AGENT)
-                .and_then(|agent| Some(agent.to_str().ok()?.to_owned())),
+            user_agent: request.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()),
         };
         let user = self.parts.repository.authenticate(&tenant.server_name, &credentials, &asker).await?;
         trace.requester(&user);

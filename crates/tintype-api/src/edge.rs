@@ -19,10 +19,34 @@ use axum::{
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http_body::{Body as _, Frame, SizeHint};
-use tintype_domain::User;
+use tintype_domain::{User, UserId};
 use tower::ServiceExt as _;
 
-use crate::{Api, Endpoints, RequestLog, error::MatrixError, metrics::Endpoint};
+use crate::{Api, Endpoints, error::MatrixError, metrics::Endpoint};
+
+/// What there is to say of a request when its answer has ended. A token is never among it.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestLine<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The path, without the query.
+    pub path: &'a str,
+    /// The answer's status.
+    pub status: u16,
+    /// Bytes of the answer's body that were sent.
+    pub bytes: u64,
+    /// From the request's head to the answer's last byte.
+    pub elapsed: Duration,
+    /// Whose token it was.
+    pub requester: Option<&'a UserId>,
+    /// Where the client is.
+    pub address: IpAddr,
+    /// Whether the answer did not reach its end.
+    pub cut: bool,
+}
+
+/// Writes the line of a request. It is called on the threads that serve, and must not block.
+pub type RequestLog = Box<dyn Fn(&RequestLine<'_>) + Send + Sync>;
 
 /// Who is at the other end of the connection.
 #[derive(Debug, Clone, Copy)]
@@ -165,27 +189,19 @@ impl Drop for Line {
         let whole = self.ended || self.expected == Some(self.sent);
         let elapsed = self.started.elapsed();
         self.api.metrics.answered(self.endpoint, self.status, self.sent, elapsed);
-        if self.api.parts.request_log == RequestLog::Off {
-            return;
+        if let Some(log) = &self.api.parts.request_log {
+            log(&RequestLine {
+                method: self.method.as_str(),
+                path: &self.path,
+                status: self.status.as_u16(),
+                bytes: self.sent,
+                elapsed,
+                requester: self.trace.requester.get().map(|user| &*user.user_id),
+                address: self.trace.address,
+                cut: !whole,
+            });
         }
-        let user = self.trace.requester.get();
-        tracing::info!(
-            target: "tintype::request",
-            method = self.method.as_str(),
-            path = self.path,
-            status = self.status.as_u16(),
-            bytes = self.sent,
-            ms = milliseconds(elapsed),
-            requester = user.map(|user| user.user_id.as_str()),
-            address = %self.trace.address,
-            cut = (!whole).then_some(true),
-        );
     }
-}
-
-/// With three places, which is as exact as it is meaningful.
-fn milliseconds(time: Duration) -> f64 {
-    f64::from(u32::try_from(time.as_micros()).unwrap_or(u32::MAX)) / 1000.0
 }
 
 /// A body that knows what was sent of it.

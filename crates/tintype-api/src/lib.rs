@@ -28,7 +28,7 @@ use tintype_domain::{Clock, OwnedServerName, Randomness};
 use tintype_federation::SigningKey;
 use tintype_repository::Repository;
 
-pub use self::{authentication::Tenant, edge::Peer, metrics::HttpMetrics};
+pub use self::{authentication::Tenant, edge::{Peer, RequestLine, RequestLog}, metrics::HttpMetrics};
 
 /// What the endpoints need.
 pub struct Parts {
@@ -44,8 +44,8 @@ pub struct Parts {
     pub query_access_token: QueryAccessToken,
     /// How long an upload may bring nothing before it is cut.
     pub body_idle_timeout: Duration,
-    /// Whether each request is logged.
-    pub request_log: RequestLog,
+    /// Where the line of each request goes; nowhere if not given.
+    pub request_log: Option<RequestLog>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Boundaries of multipart answers.
@@ -59,15 +59,6 @@ pub enum QueryAccessToken {
     Accepted,
     /// They are not.
     Refused,
-}
-
-/// Whether each request is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RequestLog {
-    /// One line per request.
-    On,
-    /// None.
-    Off,
 }
 
 pub(crate) struct Api {

@@ -11,7 +11,7 @@ use std::{
 
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -39,6 +39,13 @@ const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
     "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; style-src 'unsafe-inline'; \
      media-src 'self'; object-src 'self';",
 );
+
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
+
+/// Headers that an answer has, at least.
+const HEADERS: usize = 24;
 
 /// Something to serve.
 pub(crate) struct Representation {
@@ -116,6 +123,7 @@ fn part(representation: &Representation, range: std::ops::Range<u64>) -> Respons
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
+    headers.reserve(HEADERS);
     headers.insert(header::CONTENT_LENGTH, length.into());
     headers.insert(header::CONTENT_TYPE, representation.content_type.clone());
     response
@@ -144,8 +152,8 @@ fn describe(headers: &mut HeaderMap, representation: &Representation, etag: &ETa
     headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
-    headers.insert("x-robots-tag", HeaderValue::from_static("noindex, nofollow, noarchive, noimageindex"));
+    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+    headers.insert(X_ROBOTS_TAG, HeaderValue::from_static("noindex, nofollow, noarchive, noimageindex"));
 }
 
 /// A body of several pieces, one after the other.

@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 use serde_json::{Value, json};
-use tintype_testing::{Client, FakeHomeserver, TestServer, paths};
+use tintype_testing::{Client, FakeHomeserver, TestServer, paths, until};
 
 async fn beside(homeserver: &FakeHomeserver) -> TestServer {
     TestServer::with(&homeserver.config()).await
@@ -64,7 +64,7 @@ async fn many_requests_at_once_ask_once() {
 
     let held_back = homeserver.hold_back().await;
     let requests = (0..20).map(|_| tokio::spawn(alice.get(paths::CONFIG).into_future())).collect::<Vec<_>>();
-    tintype_testing::until("the homeserver is asked", async || !homeserver.asked().is_empty()).await;
+    until("the homeserver is asked", async || !homeserver.asked().is_empty()).await;
     drop(held_back);
 
     for request in requests {

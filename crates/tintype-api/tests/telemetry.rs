@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tintype_testing::{TestServer, paths, pattern, pictures::png};
+use tintype_testing::{TestServer, paths, pattern, pictures::png, until};
 
 #[tokio::test]
 async fn a_server_that_runs_is_alive_and_ready() {
@@ -67,7 +67,8 @@ async fn requests_are_counted_by_endpoint_and_status() {
         ("other", 404),
     ] {
         let name = format!("tintype_http_requests_total{{endpoint=\"{endpoint}\",status=\"{status}\"}}");
-        assert_eq!(server.metric(&name).await, 1, "{name}");
+        // A request is counted when the last byte of its answer is on its way.
+        until(&name, async || server.metric(&name).await == 1).await;
     }
 }
 
@@ -82,7 +83,8 @@ async fn bytes_are_counted() {
 
     assert_eq!(server.metric("tintype_uploads_total").await, 1);
     assert_eq!(server.metric("tintype_uploaded_bytes_total").await, 300_000);
-    assert_eq!(server.metric("tintype_http_sent_bytes_total{endpoint=\"download\"}").await, 300_010);
+    let sent = "tintype_http_sent_bytes_total{endpoint=\"download\"}";
+    until("all is sent", async || server.metric(sent).await == 300_010).await;
 }
 
 #[tokio::test]

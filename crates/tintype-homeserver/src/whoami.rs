@@ -36,12 +36,12 @@ impl std::fmt::Debug for Credentials {
 }
 
 /// From where a client asks: told to the homeserver, so that its list of sessions shows the client and not us.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asker {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker<'a> {
     /// The client's address.
     pub address: IpAddr,
     /// The client's `User-Agent`.
-    pub user_agent: Option<String>,
+    pub user_agent: Option<&'a str>,
 }
 
 /// A refusal in the homeserver's own words.
@@ -117,7 +117,7 @@ impl Homeserver {
     /// # Errors
     /// [`HomeserverError::Refused`] with the homeserver's own words if it does not accept the token;
     /// [`HomeserverError::Unavailable`] if it cannot be asked.
-    pub async fn whoami(&self, credentials: &Credentials, asker: &Asker) -> Result<User, HomeserverError> {
+    pub async fn whoami(&self, credentials: &Credentials, asker: &Asker<'_>) -> Result<User, HomeserverError> {
         let Masquerade { user_id, device_id } = &credentials.masquerade;
         let query = [("user_id", user_id), ("device_id", device_id)];
         let query = query.iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect::<Vec<_>>();
@@ -127,7 +127,7 @@ impl Homeserver {
             .query(&query)
             .bearer_auth(&credentials.token)
             .header("X-Forwarded-For", asker.address.to_string());
-        if let Some(user_agent) = &asker.user_agent {
+        if let Some(user_agent) = asker.user_agent {
             request = request.header(header::USER_AGENT, user_agent);
         }
         let response = request.send().await.map_err(|error| HomeserverError::Unavailable(chain(&error)))?;

@@ -67,7 +67,7 @@ impl Repository {
         &self,
         server: &OwnedServerName,
         credentials: &Credentials,
-        asker: &Asker,
+        asker: &Asker<'_>,
     ) -> Result<Arc<User>, AuthenticateError> {
         let key = key(server, credentials);
         if let Some(user) = self.0.tokens.get(&key).await {
@@ -78,7 +78,8 @@ impl Repository {
             let server = self.0.servers.iter().find(|known| known.name == *server);
             look_up(server.ok_or(AuthenticateError::UnknownServer)?, &self.0.records, credentials, asker).await
         };
-        let outcome = self.0.tokens.try_get_with(key, lookup).await;
+        // Boxed: the future of a question to a homeserver is large, and almost no request has one.
+        let outcome = Box::pin(self.0.tokens.try_get_with(key, lookup)).await;
         outcome.map_err(|error| AuthenticateError::clone(&error))
     }
 }
@@ -87,7 +88,7 @@ async fn look_up(
     server: &MediaServer,
     records: &Records,
     credentials: &Credentials,
-    asker: &Asker,
+    asker: &Asker<'_>,
 ) -> Result<Arc<User>, AuthenticateError> {
     let mut user = match &server.accounts {
         Accounts::Homeserver(homeserver) => {

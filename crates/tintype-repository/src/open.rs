@@ -135,7 +135,7 @@ impl Repository {
         let cached = match self.0.media.get(mxc) {
             Some(cached) => cached,
             None => {
-                let found = self.0.records.find_media(mxc).await?.ok_or(OpenError::NotFound)?;
+                let found = Box::pin(self.0.records.find_media(mxc)).await?.ok_or(OpenError::NotFound)?;
                 let cached = Arc::new(CachedMedia { record: found.record, body: found.body });
                 self.0.media.insert(mxc.clone(), Arc::clone(&cached));
                 cached
@@ -152,7 +152,7 @@ impl Repository {
     pub(crate) async fn content(&self, body: &Body) -> Result<Content, BlobsError> {
         Ok(match body {
             Body::Inline(bytes) => Content::Memory(bytes.clone()),
-            Body::At(location) => Content::File(self.open_blob(location).await?),
+            Body::At(location) => Content::File(Box::pin(self.open_blob(location)).await?),
         })
     }
 

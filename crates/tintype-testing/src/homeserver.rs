@@ -49,8 +49,21 @@ struct Shared {
 struct Knowledge {
     users: HashMap<String, Value>,
     /// What is answered whoever asks.
-    always: Option<(StatusCode, Vec<(&'static str, String)>, String)>,
+    always: Option<Answer>,
     asked: Vec<Asked>,
+}
+
+#[derive(Clone)]
+struct Answer {
+    status: StatusCode,
+    headers: Vec<(&'static str, String)>,
+    body: String,
+}
+
+impl Answer {
+    fn of(status: StatusCode, body: &Value) -> Self {
+        Self { status, headers: Vec::new(), body: body.to_string() }
+    }
 }
 
 /// Answers at once that are possible: all that a test asks for.
@@ -97,7 +110,7 @@ impl FakeHomeserver {
     pub fn always_answers(&self, status: u16, headers: &[(&'static str, &str)], body: &str) {
         let status = StatusCode::from_u16(status).expect("it is a status");
         let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        self.knowledge().always = Some((status, headers, body.to_owned()));
+        self.knowledge().always = Some(Answer { status, headers, body: body.to_owned() });
     }
 
     /// Answers by what it knows again.
@@ -150,15 +163,15 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let knowledge = shared.knowledge();
     let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = authorization.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-    let (status, headers, body) = match (&knowledge.always, knowledge.users.get(token)) {
+    let Answer { status, headers, body } = match (&knowledge.always, knowledge.users.get(token)) {
         (Some(always), _) => always.clone(),
         _ if request.uri().path() != "/_matrix/client/v3/account/whoami" => {
-            (StatusCode::NOT_FOUND, Vec::new(), json!({ "errcode": "M_UNRECOGNIZED", "error": "?" }).to_string())
+            Answer::of(StatusCode::NOT_FOUND, &json!({ "errcode": "M_UNRECOGNIZED", "error": "Unrecognized" }))
         }
-        (None, Some(whoami)) => (StatusCode::OK, Vec::new(), whoami.to_string()),
+        (None, Some(whoami)) => Answer::of(StatusCode::OK, whoami),
         (None, None) => {
             let body = json!({ "errcode": "M_UNKNOWN_TOKEN", "error": "Nobody has this token", "soft_logout": false });
-            (StatusCode::UNAUTHORIZED, Vec::new(), body.to_string())
+            Answer::of(StatusCode::UNAUTHORIZED, &body)
         }
     };
     let mut response = Response::builder().status(status).header(header::CONTENT_TYPE, "application/json");

@@ -208,7 +208,7 @@ impl TestServer {
 }
 
 async fn launch(config: &Config, clock: &Arc<ManualClock>) -> anyhow::Result<Server> {
-    let start = Server::start_at(config, Arc::<ManualClock>::clone(clock) as Arc<dyn Clock>);
+    let start = Server::start(config, Arc::<ManualClock>::clone(clock) as Arc<dyn Clock>, None);
     tokio::time::timeout(PATIENCE, start).await?
 }
 

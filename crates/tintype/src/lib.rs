@@ -6,6 +6,7 @@
 pub mod commands;
 pub mod config;
 mod log_writer;
+mod request_log;
 mod server;
 mod telemetry;
 mod wiring;

@@ -11,28 +11,32 @@ use axum::{
     routing::get,
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
+use tintype_api::RequestLog;
 use tintype_repository::Repository;
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
     config::{LogFormat, TelemetryConfig},
     log_writer::{self, LogGuard},
+    request_log,
 };
 
-/// Starts logging to standard error. The guard writes what is waiting when it is dropped.
+/// Starts logging to standard error. Returns where the lines of requests go, and a guard that writes what is waiting
+/// when it is dropped.
 ///
 /// # Errors
 /// If the filter is not understood, no thread can be had, or logging was started before.
-pub(crate) fn start_logs(config: &TelemetryConfig) -> anyhow::Result<LogGuard> {
+pub(crate) fn start_logs(config: &TelemetryConfig) -> anyhow::Result<(Option<RequestLog>, LogGuard)> {
     let filter = EnvFilter::try_new(&config.log).context("telemetry.log")?;
     let (writer, guard) = log_writer::start(std::io::stderr())?;
+    let request_log = config.request_log.then(|| request_log::to(writer.clone(), config.log_format));
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let layer = match config.log_format {
         LogFormat::Text => lines.with_ansi(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry().with(layer.with_filter(filter)).try_init()?;
-    Ok(guard)
+    Ok((request_log, guard))
 }
 
 struct Telemetry {

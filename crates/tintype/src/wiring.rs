@@ -65,6 +65,7 @@ pub(crate) fn api(
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     metrics: HttpMetrics,
+    request_log: Option<RequestLog>,
 ) -> anyhow::Result<Endpoints> {
     let tenants = config
         .server
@@ -82,7 +83,7 @@ pub(crate) fn api(
             QueryAccessToken::Refused
         },
         body_idle_timeout: config.http.body_idle_timeout.get(),
-        request_log: if config.telemetry.request_log { RequestLog::On } else { RequestLog::Off },
+        request_log,
         clock,
         randomness,
     };

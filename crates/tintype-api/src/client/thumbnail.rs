@@ -54,14 +54,14 @@ pub(crate) async fn thumbnail(
 /// and so far always is.
 fn thumbnail_request(query: Option<&str>) -> Result<ThumbnailRequest, MatrixError> {
     let query = Query::parse(query)?;
-    let side = |name| {
+    let pixels = |name| {
         query.required_u32(name).map_err(|error| match error {
             QueryError::Missing { .. } => error.into(),
             // Too large for any picture, or not a number at all: the specification sends M_UNKNOWN for both.
             _ => MatrixError::nonsense(format!("{name} is not a size in pixels")),
         })
     };
-    let (width, height) = (side("width")?, side("height")?);
+    let (width, height) = (pixels("width")?, pixels("height")?);
     let method = match query.get("method") {
         None | Some("scale") => Method::Scale,
         Some("crop") => Method::Crop,

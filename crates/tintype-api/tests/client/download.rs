@@ -12,7 +12,8 @@ fn not_found() -> (u16, String) {
 
 /// The parts of a `multipart/byteranges` answer: each one's headers and bytes.
 fn parts(response: &Response) -> Vec<(String, Vec<u8>)> {
-    let boundary = response.header("content-type").strip_prefix("multipart/byteranges; boundary=").unwrap();
+    let boundary = response.header("content-type").strip_prefix("multipart/byteranges; boundary=");
+    let boundary = boundary.expect("there are several parts");
     let body: Vec<u8> = [b"\r\n", &response.bytes()[..]].concat();
     let delimiter = format!("\r\n--{boundary}");
     let mut found = Vec::new();
@@ -20,7 +21,8 @@ fn parts(response: &Response) -> Vec<(String, Vec<u8>)> {
     while let Some(at) = rest.windows(delimiter.len()).position(|window| window == delimiter.as_bytes()) {
         let part = &rest[..at];
         if let Some(end) = part.windows(4).position(|window| window == b"\r\n\r\n") {
-            found.push((String::from_utf8(part[2..end].to_vec()).unwrap(), part[end + 4..].to_vec()));
+            let headers = String::from_utf8(part[2..end].to_vec()).expect("the headers are text");
+            found.push((headers, part[end + 4..].to_vec()));
         }
         rest = &rest[at + delimiter.len()..];
     }

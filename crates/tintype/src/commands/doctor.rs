@@ -64,7 +64,7 @@ async fn homeserver(config: &Config, server: &ServerConfig) -> Result<String, St
     let homeserver =
         Homeserver::new(url, config.authentication.request_timeout.get()).map_err(|error| error.to_string())?;
     let credentials = Credentials { token: "tintype-doctor".to_owned(), masquerade: Masquerade::default() };
-    let asker = Asker { address: std::net::Ipv4Addr::LOCALHOST.into(), user_agent: Some("Tintype doctor".to_owned()) };
+    let asker = Asker { address: std::net::Ipv4Addr::LOCALHOST.into(), user_agent: Some("Tintype doctor") };
     match homeserver.whoami(&credentials, &asker).await {
         Err(HomeserverError::Refused(refusal)) if refusal.status == 401 => Ok(format!("{url} checks access tokens")),
         Err(HomeserverError::Refused(refusal)) => {

@@ -1,8 +1,10 @@
 //! `tintype serve`
 
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, sync::Arc};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tintype_api::RequestLog;
+use tintype_domain::SystemClock;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::ConfigFile;
@@ -16,14 +18,14 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = arguments.file.load()?;
-    let _logs = telemetry::start_logs(&config.telemetry)?;
+    let (request_log, _logs) = telemetry::start_logs(&config.telemetry)?;
     for note in config.notes() {
         tracing::warn!("{note}");
     }
     raise_open_files(config.http.max_connections.get());
     // Connections have threads of their own; this runtime has the writer of the records and the accepting.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(serve(&config, arguments.file.path()))?;
+    runtime.block_on(serve(&config, arguments.file.path(), request_log))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -39,9 +41,9 @@ fn raise_open_files(max_connections: usize) {
     }
 }
 
-async fn serve(config: &Config, file: Option<&Path>) -> anyhow::Result<()> {
+async fn serve(config: &Config, file: Option<&Path>, request_log: Option<RequestLog>) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let server = Server::start(config).await?;
+    let server = Server::start(config, Arc::new(SystemClock), request_log).await?;
     for address in server.addresses() {
         tracing::info!(%address, "listening");
     }

@@ -45,6 +45,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
         UserId::parse(format!("@{}:{}", arguments.name, server.name)).context("this is not a localpart")?
     };
+    // New accounts have names of today's grammar; readers also take historical ones.
+    user_id.validate_strict().context("a new user's localpart is made of a-z, 0-9, and . _ = - / +")?;
     let mut random = [0; ENTROPY];
     OsRandomness.fill(&mut random);
     let token = format!("tt_{}", BASE64_URL_SAFE_NO_PAD.encode(random));

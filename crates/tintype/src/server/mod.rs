@@ -9,9 +9,9 @@ use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
 use anyhow::Context as _;
 use prometheus_client::registry::Registry;
 use axum::{Router, extract::Request, response::Response};
-use tintype_api::{Endpoints, HttpMetrics, Peer};
+use tintype_api::{Endpoints, HttpMetrics, Peer, RequestLog};
 use tower::ServiceExt as _;
-use tintype_domain::{Clock, OsRandomness, Randomness, SystemClock};
+use tintype_domain::{Clock, OsRandomness, Randomness};
 use tintype_repository::Repository;
 
 pub use self::listener::Address;
@@ -39,15 +39,11 @@ impl Server {
     ///
     /// # Errors
     /// What of it failed, for the operator.
-    pub async fn start(config: &Config) -> anyhow::Result<Self> {
-        Self::start_at(config, Arc::new(SystemClock)).await
-    }
-
-    /// As [`Server::start`], with a clock of the caller's.
-    ///
-    /// # Errors
-    /// What of it failed, for the operator.
-    pub async fn start_at(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+    pub async fn start(
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        request_log: Option<RequestLog>,
+    ) -> anyhow::Result<Self> {
         let data_dir = &config.data_dir;
         wiring::create_private(data_dir).with_context(|| format!("{} cannot be created", data_dir.display()))?;
         let randomness: Arc<dyn Randomness> = Arc::new(OsRandomness);
@@ -62,7 +58,7 @@ impl Server {
         let mut registry = Registry::with_prefix("tintype");
         let http_metrics = HttpMetrics::register(&mut registry);
         repository.metrics().register(&mut registry);
-        let endpoints = wiring::api(config, repository.clone(), clock, randomness, http_metrics)?;
+        let endpoints = wiring::api(config, repository.clone(), clock, randomness, http_metrics, request_log)?;
 
         let limits = Limits {
             max_connections: config.http.max_connections.get(),

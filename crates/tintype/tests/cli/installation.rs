@@ -33,7 +33,7 @@ pub struct Ran {
 impl Installation {
     /// Without a file: the standalone profile.
     pub fn empty() -> Self {
-        Self { folder: TempDir::new().unwrap() }
+        Self { folder: TempDir::new().expect("there is room for a folder") }
     }
 
     /// With this configuration, on free ports.
@@ -48,7 +48,7 @@ impl Installation {
     }
 
     pub fn write(&self, name: &str, text: &str) {
-        fs::write(self.path().join(name), text).unwrap();
+        fs::write(self.path().join(name), text).expect("the file can be written");
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
@@ -58,19 +58,22 @@ impl Installation {
     }
 
     pub fn run(&self, arguments: &[&str]) -> Ran {
-        Ran::from(self.command(arguments).output().unwrap())
+        Ran::from(self.command(arguments).output().expect("the program starts"))
     }
 
     /// Runs the server until what is returned is dropped or stopped.
     pub async fn serve(&self) -> Serving {
-        let mut child = self.command(&["serve"]).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let child = self.command(&["serve"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn();
+        let mut child = child.expect("the program starts");
         let text = Arc::<Mutex<String>>::default();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let stderr = BufReader::new(child.stderr.take().expect("it is a pipe"));
         let reading = thread::spawn({
             let text = Arc::clone(&text);
             move || {
                 for line in stderr.lines() {
-                    *text.lock().unwrap() += &format!("{}\n", line.unwrap());
+                    let mut text = text.lock().expect("nobody fails with it");
+                    text.push_str(&line.expect("it prints text"));
+                    text.push('\n');
                 }
             }
         });
@@ -83,7 +86,7 @@ impl Installation {
 
 impl From<Output> for Ran {
     fn from(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let text = |bytes| String::from_utf8(bytes).expect("it prints text");
         Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 }
@@ -98,19 +101,19 @@ pub struct Serving {
 impl Serving {
     /// Somebody who talks to it.
     pub fn client(&self) -> Client {
-        Client::of_address(self.address().unwrap())
+        Client::of_address(self.address().expect("it has said where it listens"))
     }
 
     /// What it has printed on standard error so far.
     pub fn text(&self) -> String {
-        self.text.lock().unwrap().clone()
+        self.text.lock().expect("nobody fails with it").clone()
     }
 
     /// Ends it with a signal; how it ended, and everything that it had printed on standard error.
     pub fn stop(mut self, signal: Signal) -> (ExitStatus, String) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-        let status = self.child.wait().unwrap();
-        self.reading.take().unwrap().join().unwrap();
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+        let status = self.child.wait().expect("it ends");
+        self.reading.take().expect("it is stopped once").join().expect("it prints text");
         (status, self.text())
     }
 
@@ -123,7 +126,7 @@ impl Serving {
     }
 
     fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
+        self.child.try_wait().is_ok_and(|status| status.is_some())
     }
 }
 
