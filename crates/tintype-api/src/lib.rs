@@ -28,7 +28,11 @@ use tintype_domain::{Clock, OwnedServerName, Randomness};
 use tintype_federation::SigningKey;
 use tintype_repository::Repository;
 
-pub use self::{authentication::Tenant, edge::{Peer, RequestLine, RequestLog}, metrics::HttpMetrics};
+pub use self::{
+    authentication::Tenant,
+    edge::{Peer, RequestLine, RequestLog},
+    metrics::HttpMetrics,
+};
 
 /// What the endpoints need.
 pub struct Parts {

@@ -10,6 +10,7 @@ mod edge;
 mod legacy;
 mod lifecycle;
 mod limits;
+mod serve;
 mod standalone;
 mod telemetry;
 mod tenants;

@@ -11,7 +11,7 @@ use tintype_testing::{FakeHomeserver, TestServer};
 async fn beside_a_homeserver_these_paths_are_the_homeservers() {
     let homeserver = FakeHomeserver::start().await;
     let server = TestServer::with(&homeserver.config()).await;
-    homeserver.log_in("alice", "a token");
+    homeserver.log_in("alice", "a_token");
     let alice = server.anonymous().with_token("a_token");
 
     for path in [
