@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
-use tintype_domain::{ContentHash, MediaId, Mxc, OwnedServerName, User};
+use tintype_domain::{ContentHash, MediaId, Mxc, OwnedServerName, OwnedUserId, Timestamp, User};
 use tintype_storage::{
     blobs::{BlobsError, Hashed, Incoming, Location},
     records::{Body, InsertMedia, InsertOutcome, NewBlob, Quota, RecordsError},
@@ -87,6 +87,22 @@ impl From<BlobsError> for ReceiveError {
     }
 }
 
+/// Media that has everything but its bytes.
+struct NewMedia {
+    mxc: Mxc,
+    content_type: Vec<u8>,
+    filename: Option<String>,
+    uploader: OwnedUserId,
+    created_at: Timestamp,
+}
+
+impl NewMedia {
+    fn with(self, blob: NewBlob, quota: Quota) -> InsertMedia {
+        let Self { mxc, content_type, filename, uploader, created_at } = self;
+        InsertMedia { mxc, blob, content_type, filename, uploader, created_at, quota }
+    }
+}
+
 /// A body that has arrived.
 enum Arrived {
     Small(Bytes),
@@ -113,27 +129,24 @@ impl Repository {
         self.0.limiters.check(Action::Upload, caller)?;
         self.check_before_reading(uploader, &upload).await?;
         let arrived = self.arrive(&upload, body).await?;
-        let repository = self.clone();
-        let uploader = uploader.user_id.clone();
-        // From here on it is finished even if the client has gone: a blob is never left without its record.
-        let recording = tokio::spawn(async move {
-            let mxc = Mxc { server_name: upload.server_name, media_id: MediaId::random(&*repository.0.randomness) };
-            let media = |blob| InsertMedia {
-                mxc: mxc.clone(),
-                blob,
-                content_type: upload.content_type,
-                filename: upload.filename,
-                uploader,
-                created_at: repository.0.clock.now(),
-                quota: repository.0.rules.quota,
-            };
-            let size = repository.record(arrived, media).await?;
-            repository.0.metrics.uploaded(size);
-            Ok(mxc)
-        });
-        recording
-            .await
-            .map_err(|error| ReceiveError::Storage(StorageError::Blobs(std::io::Error::other(error).into())))?
+        let mxc = Mxc { server_name: upload.server_name, media_id: MediaId::random(&*self.0.randomness) };
+        let media = NewMedia {
+            mxc: mxc.clone(),
+            content_type: upload.content_type,
+            filename: upload.filename,
+            uploader: uploader.user_id.clone(),
+            created_at: self.0.clock.now(),
+        };
+        match arrived {
+            Arrived::Small(bytes) => self.record_small(media, bytes).await?,
+            Arrived::Large(hashed) => {
+                let repository = self.clone();
+                // Finished even if the client has gone: a blob is never left without its record.
+                let recording = tokio::spawn(async move { repository.record_large(media, hashed).await });
+                recording.await.map_err(|error| BlobsError::from(std::io::Error::other(error)))??;
+            }
+        }
+        Ok(mxc)
     }
 
     /// All that can be refused without reading the body.
@@ -191,31 +204,36 @@ impl Repository {
         })
     }
 
-    /// Gives the bytes their record. Returns their number.
-    async fn record(&self, arrived: Arrived, media: impl FnOnce(NewBlob) -> InsertMedia) -> Result<u64, ReceiveError> {
+    /// Records bytes together with the media that they are: one transaction does both.
+    async fn record_small(&self, media: NewMedia, bytes: Bytes) -> Result<(), ReceiveError> {
+        let size = bytes.len() as u64;
+        let blob = NewBlob { sha256: ContentHash::of(&bytes), size, body: Body::Inline(bytes) };
+        let outcome = self.0.records.insert_media(media.with(blob, self.0.rules.quota)).await?;
+        self.conclude(outcome, size)
+    }
+
+    /// Gives a blob its name, then its record.
+    async fn record_large(&self, media: NewMedia, hashed: Hashed) -> Result<(), ReceiveError> {
         let (records, blobs) = (&self.0.records, &self.0.blobs);
-        let (outcome, size) = match arrived {
-            Arrived::Small(bytes) => {
-                let size = bytes.len() as u64;
-                let blob = NewBlob { sha256: ContentHash::of(&bytes), size, body: Body::Inline(bytes) };
-                (records.insert_media(media(blob)).await?, size)
-            }
-            Arrived::Large(hashed) => {
-                let (sha256, size) = (hashed.sha256, hashed.size);
-                let location = blobs.publish(hashed).await?;
-                let blob = NewBlob { sha256, size, body: Body::At(location.clone()) };
-                let outcome = records.insert_media(media(blob)).await;
-                match &outcome {
-                    Ok(InsertOutcome::Inserted) => blobs.recorded(&location).await,
-                    // The same bytes were there before, or the quota is reached: no record names this blob.
-                    Ok(InsertOutcome::Deduplicated | InsertOutcome::OverQuota) => self.discard(&location).await,
-                    Err(_) => self.discard_if_unrecorded(&location).await,
-                }
-                (outcome?, size)
-            }
-        };
+        let (sha256, size) = (hashed.sha256, hashed.size);
+        let location = blobs.publish(hashed).await?;
+        let blob = NewBlob { sha256, size, body: Body::At(location.clone()) };
+        let outcome = records.insert_media(media.with(blob, self.0.rules.quota)).await;
+        match &outcome {
+            Ok(InsertOutcome::Inserted) => blobs.recorded(&location).await,
+            // The same bytes were there before, or the quota is reached: no record names this blob.
+            Ok(InsertOutcome::Deduplicated | InsertOutcome::OverQuota) => self.discard(&location).await,
+            Err(_) => self.discard_if_unrecorded(&location).await,
+        }
+        self.conclude(outcome?, size)
+    }
+
+    fn conclude(&self, outcome: InsertOutcome, size: u64) -> Result<(), ReceiveError> {
         match outcome {
-            InsertOutcome::Inserted | InsertOutcome::Deduplicated => Ok(size),
+            InsertOutcome::Inserted | InsertOutcome::Deduplicated => {
+                self.0.metrics.uploaded(size);
+                Ok(())
+            }
             InsertOutcome::OverQuota => Err(self.over_quota()),
         }
     }

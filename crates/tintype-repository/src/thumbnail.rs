@@ -127,7 +127,8 @@ impl Repository {
             },
         };
         let making = self.find_or_make(&media, key.clone(), request);
-        let thumbnail = Box::pin(self.0.thumbnails.try_get_with(key, making)).await.map_err(|error| (*error).clone())?;
+        let thumbnail =
+            Box::pin(self.0.thumbnails.try_get_with(key, making)).await.map_err(|error| (*error).clone())?;
         Ok(OpenedThumbnail {
             content_type: thumbnail.content_type,
             sha256: thumbnail.sha256,

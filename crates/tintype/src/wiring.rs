@@ -1,8 +1,6 @@
 //! From the configuration to the parts, in the order of the journey of a request.
 
-use std::{
-    collections::BTreeMap, fs, io, num::NonZeroUsize, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc,
-};
+use std::{collections::BTreeMap, fs, io, num::NonZeroUsize, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use tintype_api::{Endpoints, HttpMetrics, QueryAccessToken, RequestLog, Tenant};

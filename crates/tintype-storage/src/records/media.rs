@@ -6,7 +6,7 @@ use tintype_domain::{ContentHash, Mxc, OwnedUserId, Timestamp};
 
 use super::{
     Quota, Records, RecordsError, Statement,
-    usage::{self, signed},
+    usage::{Usage, signed},
 };
 use crate::blobs::Location;
 
@@ -168,26 +168,58 @@ impl Statement for InsertMedia {
     type Output = InsertOutcome;
 
     async fn run(&self, connection: &mut SqliteConnection) -> Result<InsertOutcome, RecordsError> {
-        // The quota comes first: it is the only refusal, and it leaves nothing to undo.
-        if !usage::add(connection, self.uploader.as_str(), self.blob.size, self.quota).await? {
+        if !self.quota.allows(Usage::default(), self.blob.size) {
             return Ok(InsertOutcome::OverQuota);
         }
-        let (blob_id, outcome) = refer_to_blob(connection, &self.blob).await?;
-        sqlx::query(
-            "INSERT INTO media (server_name, media_id, blob_id, content_type, filename, uploader, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(self.mxc.server_name.as_str())
-        .bind(self.mxc.media_id.as_str())
-        .bind(blob_id)
-        .bind(self.content_type.as_slice())
-        .bind(self.filename.as_deref())
-        .bind(self.uploader.as_str())
-        .bind(self.created_at.as_millis())
-        .execute(connection)
-        .await?;
-        Ok(outcome)
+        let (location, body) = self.blob.columns();
+        let references: Vec<(i64,)> = sqlx::query_as(INSERT_MEDIA)
+            .bind(self.uploader.as_str())
+            .bind(signed(self.blob.size))
+            .bind(signed(self.quota.bytes))
+            .bind(signed(self.quota.media))
+            .bind(&self.blob.sha256.as_bytes()[..])
+            .bind(location)
+            .bind(body)
+            .bind(self.mxc.server_name.as_str())
+            .bind(self.mxc.media_id.as_str())
+            .bind(self.content_type.as_slice())
+            .bind(self.filename.as_deref())
+            .bind(self.created_at.as_millis())
+            .fetch_all(connection)
+            .await?;
+        Ok(match references.first() {
+            None => InsertOutcome::OverQuota,
+            Some(&(references,)) => outcome(references),
+        })
     }
+}
+
+/// Three statements in one message to the database's thread, since the way there and back costs more than their work.
+/// Each of them takes effect only if the one before it did. The first one decides about the quota: it is the only
+/// refusal, and it leaves nothing to undo. The second one tells how many records name the blob now.
+const INSERT_MEDIA: &str = "
+    INSERT INTO usage (user_id, bytes, media) VALUES ($1, $2, 1)
+        ON CONFLICT (user_id) DO UPDATE SET bytes = usage.bytes + $2, media = usage.media + 1
+        WHERE usage.bytes <= $3 - $2 AND usage.media < $4;
+    INSERT INTO blobs (sha256, size, location, refs, body) SELECT $5, $2, $6, 1, $7 WHERE changes() = 1
+        ON CONFLICT (sha256) DO UPDATE SET refs = blobs.refs + 1
+        RETURNING refs;
+    INSERT INTO media (server_name, media_id, blob_id, content_type, filename, uploader, created_at)
+        SELECT $8, $9, blobs.id, $10, $11, $1, $12 FROM blobs WHERE changes() = 1 AND blobs.sha256 = $5";
+
+impl NewBlob {
+    /// The columns `location` and `body`, of which one is null.
+    fn columns(&self) -> (Option<&str>, Option<&[u8]>) {
+        match &self.body {
+            Body::At(location) => (Some(location.as_str()), None),
+            Body::Inline(bytes) => (None, Some(bytes)),
+        }
+    }
+}
+
+/// A row that is new has one reference; every other row was there before, with its own bytes.
+fn outcome(references: i64) -> InsertOutcome {
+    if references == 1 { InsertOutcome::Inserted } else { InsertOutcome::Deduplicated }
 }
 
 /// Counts one more reference to the blob, and records it if these bytes are new.
@@ -195,10 +227,7 @@ pub(super) async fn refer_to_blob(
     connection: &mut SqliteConnection,
     blob: &NewBlob,
 ) -> Result<(i64, InsertOutcome), RecordsError> {
-    let (location, body) = match &blob.body {
-        Body::At(location) => (Some(location.as_str()), None),
-        Body::Inline(bytes) => (None, Some(&bytes[..])),
-    };
+    let (location, body) = blob.columns();
     let (id, refs): (i64, i64) = sqlx::query_as(
         "INSERT INTO blobs (sha256, size, location, refs, body) VALUES ($1, $2, $3, 1, $4)
          ON CONFLICT (sha256) DO UPDATE SET refs = blobs.refs + 1
@@ -210,6 +239,5 @@ pub(super) async fn refer_to_blob(
     .bind(body)
     .fetch_one(connection)
     .await?;
-    // A row that is new has one reference; every other row was there before, with its own bytes.
-    Ok((id, if refs == 1 { InsertOutcome::Inserted } else { InsertOutcome::Deduplicated }))
+    Ok((id, outcome(refs)))
 }

@@ -1,6 +1,5 @@
 //! What each user has stored: the base of quotas.
 
-use sqlx::SqliteConnection;
 use tintype_domain::UserId;
 
 use super::{Records, RecordsError};
@@ -48,32 +47,6 @@ impl Records {
             media: u64::try_from(media).unwrap_or(0),
         }))
     }
-}
-
-/// Adds one piece of media to what the user has stored, if the quota allows it: one statement decides.
-///
-/// Returns whether it was added.
-pub(super) async fn add(
-    connection: &mut SqliteConnection,
-    user_id: &str,
-    size: u64,
-    quota: Quota,
-) -> Result<bool, RecordsError> {
-    if !quota.allows(Usage::default(), size) {
-        return Ok(false);
-    }
-    let added = sqlx::query(
-        "INSERT INTO usage (user_id, bytes, media) VALUES ($1, $2, 1)
-         ON CONFLICT (user_id) DO UPDATE SET bytes = usage.bytes + $2, media = usage.media + 1
-         WHERE usage.bytes <= $3 - $2 AND usage.media < $4",
-    )
-    .bind(user_id)
-    .bind(signed(size))
-    .bind(signed(quota.bytes))
-    .bind(signed(quota.media))
-    .execute(connection)
-    .await?;
-    Ok(added.rows_affected() == 1)
 }
 
 /// SQL integers are signed: what is beyond them is as good as unlimited.

@@ -24,7 +24,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     raise_open_files(config.http.max_connections.get());
     // Connections have threads of their own; this runtime has the writer of the records and the accepting.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(serve(&config, arguments.file.path(), request_log))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,12 +7,12 @@ mod stall;
 use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
-use prometheus_client::registry::Registry;
 use axum::{Router, extract::Request, response::Response};
+use prometheus_client::registry::Registry;
 use tintype_api::{Endpoints, HttpMetrics, Peer, RequestLog};
-use tower::ServiceExt as _;
 use tintype_domain::{Clock, OsRandomness, Randomness};
 use tintype_repository::Repository;
+use tower::ServiceExt as _;
 
 pub use self::listener::Address;
 use self::{
