@@ -9,7 +9,7 @@ use tintype_domain::{ServerName, Timestamp};
 use crate::SigningKey;
 
 /// How long others may rely on the document without asking again. The specification caps it at seven days.
-const VALIDITY: Duration = Duration::from_secs(24 * 60 * 60);
+const VALIDITY: Duration = Duration::from_hours(24);
 
 /// The signed document (server-server API, "Publishing Keys").
 ///

@@ -132,14 +132,13 @@ impl Repository {
         if !self.0.is_ours(mxc) {
             return Err(OpenError::NotFound);
         }
-        let cached = match self.0.media.get(mxc) {
-            Some(cached) => cached,
-            None => {
-                let found = Box::pin(self.0.records.find_media(mxc)).await?.ok_or(OpenError::NotFound)?;
-                let cached = Arc::new(CachedMedia { record: found.record, body: found.body });
-                self.0.media.insert(mxc.clone(), Arc::clone(&cached));
-                cached
-            }
+        let cached = if let Some(cached) = self.0.media.get(mxc) {
+            cached
+        } else {
+            let found = Box::pin(self.0.records.find_media(mxc)).await?.ok_or(OpenError::NotFound)?;
+            let cached = Arc::new(CachedMedia { record: found.record, body: found.body });
+            self.0.media.insert(mxc.clone(), Arc::clone(&cached));
+            cached
         };
         let frozen = self.0.frozen_from.is_some_and(|from| cached.record.created_at >= from);
         if frozen && *requester == Requester::Anonymous {

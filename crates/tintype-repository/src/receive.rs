@@ -209,7 +209,7 @@ impl Repository {
         let size = bytes.len() as u64;
         let blob = NewBlob { sha256: ContentHash::of(&bytes), size, body: Body::Inline(bytes) };
         let outcome = self.0.records.insert_media(media.with(blob, self.0.rules.quota)).await?;
-        self.conclude(outcome, size)
+        self.conclude(&outcome, size)
     }
 
     /// Gives a blob its name, then its record.
@@ -225,10 +225,10 @@ impl Repository {
             Ok(InsertOutcome::Deduplicated | InsertOutcome::OverQuota) => self.discard(&location).await,
             Err(_) => self.discard_if_unrecorded(&location).await,
         }
-        self.conclude(outcome?, size)
+        self.conclude(&outcome?, size)
     }
 
-    fn conclude(&self, outcome: InsertOutcome, size: u64) -> Result<(), ReceiveError> {
+    fn conclude(&self, outcome: &InsertOutcome, size: u64) -> Result<(), ReceiveError> {
         match outcome {
             InsertOutcome::Inserted | InsertOutcome::Deduplicated => {
                 self.0.metrics.uploaded(size);

@@ -1,5 +1,7 @@
 //! The blobs, in a real folder.
 
+#![expect(clippy::unwrap_used, reason = "a test whose preparations fail has failed")]
+
 use std::{fs, path::Path, sync::Arc};
 
 use bytes::Bytes;

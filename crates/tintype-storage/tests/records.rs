@@ -1,5 +1,7 @@
 //! The records, on a real database.
 
+#![expect(clippy::unwrap_used, reason = "a test whose preparations fail has failed")]
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -192,8 +194,13 @@ async fn a_thumbnail_is_kept_once_and_only_so_many_sizes_of_it() {
         records.insert_thumbnail(thumbnail(3)).await.unwrap(),
     ];
 
-    use ThumbnailOutcome::{Inserted, NotNeeded};
-    assert_eq!(outcomes, [Inserted, NotNeeded, Inserted, NotNeeded]);
+    let expected = [
+        ThumbnailOutcome::Inserted,
+        ThumbnailOutcome::NotNeeded,
+        ThumbnailOutcome::Inserted,
+        ThumbnailOutcome::NotNeeded,
+    ];
+    assert_eq!(outcomes, expected);
     let found = records.find_thumbnail(&thumbnail(1).key).await.unwrap().unwrap();
     assert_eq!(found.content_type, "image/png");
     assert!(matches!(found.content, ThumbnailContent::Own(_, Body::Inline(body)) if body == [1][..]));

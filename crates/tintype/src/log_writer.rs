@@ -172,7 +172,7 @@ mod tests {
         let (go_on, stuck) = mpsc::channel();
         let (written, lines) = mpsc::channel();
         let (mut writer, guard) = start(Stuck { go_on: stuck, written }).unwrap();
-        let line = [b'x'; 1024 * 1024];
+        let line = vec![b'x'; 1024 * 1024];
 
         for _ in 0..20 {
             writer.write_all(&line).unwrap();

@@ -14,7 +14,7 @@ use tintype_storage::{
 };
 use tintype_thumbnails::Limits;
 
-use crate::config::{Config, FreezeAt, Limit, Rate};
+use crate::config::{ByteSize, Config, FreezeAt, Limit, Rate};
 
 /// Creates the folder so that only its owner can look into it: small media is in the database's file.
 pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
@@ -108,7 +108,7 @@ fn rules(config: &Config) -> Rules {
         max_upload_size: limits.max_upload_size.bytes(),
         inline_size: usize::try_from(config.blobs.inline_size.bytes()).unwrap_or(usize::MAX),
         quota: Quota {
-            bytes: limits.max_user_bytes.value().map_or(u64::MAX, |size| size.bytes()),
+            bytes: limits.max_user_bytes.value().map_or(u64::MAX, ByteSize::bytes),
             media: match limits.max_user_media {
                 Limit::At(media) => media,
                 Limit::Never => u64::MAX,

@@ -27,7 +27,7 @@ use super::{BlobFile, BlobsError, Hashed, Incoming, Location, buffers::Buffers, 
 const OPEN_FILES: u64 = 512;
 
 /// How long an open file is kept without a reader.
-const OPEN_FILE_IDLE: Duration = Duration::from_secs(60);
+const OPEN_FILE_IDLE: Duration = Duration::from_mins(1);
 
 /// What a sweep removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
