@@ -9,6 +9,7 @@ use std::{
 use axum::body::{Body, BodyDataStream};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
+use http_body::Body as _;
 use tintype_repository::BodyError;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
@@ -36,7 +37,7 @@ impl UploadBody {
     /// Reads on without keeping anything, so that a client that is still sending hears the answer instead of a reset
     /// connection. Bounded in time and bytes; then the connection closes. A client that stopped sending is not waited for.
     pub(crate) fn linger(mut self) {
-        if self.stalled {
+        if self.stalled || self.chunks.is_end_stream() {
             return;
         }
         tokio::spawn(async move {

@@ -1,7 +1,7 @@
 //! What every endpoint has in common: CORS, and answers to what is not served.
 
 use http::Method;
-use tintype_testing::{Response, TestServer, paths, pictures::png};
+use tintype_testing::{Response, TestServer, paths, pattern, pictures::png};
 
 const UNRECOGNIZED: &str = "M_UNRECOGNIZED";
 
@@ -135,4 +135,18 @@ async fn no_error_is_kept_by_a_cache() {
     let missing = alice.get("/_matrix/client/v1/media/download/localhost/missing").await;
 
     assert_eq!(missing.header("cache-control"), "no-store");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_everything_before_it_listens_still_hears_that_there_is_no_such_endpoint() {
+    let server = TestServer::start().await;
+    // Much more than all buffers between the two hold.
+    let body = pattern(40 * 1024 * 1024);
+
+    for (request, expected) in [("PUT /_matrix/media/v3/upload", 405), ("PUT /_matrix/media/v3/nothing", 404)] {
+        let mut connection = server.connect().await;
+        connection.send(format!("{request} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len())).await;
+        connection.send(&body).await;
+        assert_eq!(connection.response().await.error(), (expected, UNRECOGNIZED.to_owned()), "{request}");
+    }
 }
