@@ -7,4 +7,4 @@
 
 mod whoami;
 
-pub use whoami::{Asker, Credentials, Homeserver, HomeserverError, Masquerade, Refusal};
+pub use whoami::{Asker, Credentials, Homeserver, HomeserverError, Masquerade, Refusal, http_client};

@@ -94,16 +94,7 @@ impl Homeserver {
     /// [`HomeserverError::Unavailable`] if the URL cannot be a base or TLS cannot be set up.
     pub fn new(base: &Url, time_out: Duration) -> Result<Self, HomeserverError> {
         let unavailable = |error: &dyn std::error::Error| HomeserverError::Unavailable(chain(error));
-        // Fails only if a provider is installed already, which is just as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .timeout(time_out)
-            .connect_timeout(time_out)
-            // A redirect would carry the token to somebody else.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|error| unavailable(&error))?;
+        let client = http_client(time_out)?;
         let mut base = base.clone();
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
@@ -154,6 +145,23 @@ impl Homeserver {
             _ => Err(HomeserverError::Unavailable(format!("it answered whoami with status {status}"))),
         }
     }
+}
+
+/// The one way to ask a homeserver: within a time, through no proxy, and without following a redirect, which would carry
+/// the token to somebody else.
+///
+/// # Errors
+/// [`HomeserverError::Unavailable`] if TLS cannot be set up.
+pub fn http_client(time_out: Duration) -> Result<Client, HomeserverError> {
+    // Fails only if a provider is installed already, which is just as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+        .timeout(time_out)
+        .connect_timeout(time_out)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .map_err(|error| HomeserverError::Unavailable(chain(&error)))
 }
 
 /// Reads an answer, and gives up on one that does not end.

@@ -2,14 +2,16 @@
 
 use std::{process::ExitCode, sync::Arc};
 
+use serde_json::Value;
 use tintype_domain::OsRandomness;
 use tintype_federation::SigningKey;
-use tintype_homeserver::{Asker, Credentials, Homeserver, HomeserverError, Masquerade};
+use tintype_homeserver::{Asker, Credentials, Homeserver, HomeserverError, Masquerade, http_client};
 use tintype_storage::blobs::Files;
+use url::Url;
 
 use super::{ConfigFile, block_on};
 use crate::{
-    config::{Config, ServerConfig},
+    config::{Config, ListenAddress, ServerConfig},
     wiring,
 };
 
@@ -33,9 +35,19 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         report("database", database(&config).await);
         report("blobs", blobs(&config).await);
         for server in &config.server {
-            match &server.homeserver {
-                Some(_) => report(&format!("homeserver of {}", server.name), homeserver(&config, server).await),
-                None => report(&format!("signing key of {}", server.name), signing_key(&config, server)),
+            if server.homeserver.is_some() {
+                report(&format!("homeserver of {}", server.name), homeserver(&config, server).await);
+            }
+            if let Some(path) = config.signing_key_path(server) {
+                let what = format!("signing key of {}", server.name);
+                match SigningKey::load_or_create(&path, &OsRandomness) {
+                    Ok(key) => {
+                        report(&what, Ok(format!("{} in {}", key.id(), path.display())));
+                        let published = published(&config, server, &key).await;
+                        report(&format!("published key of {}", server.name), published);
+                    }
+                    Err(error) => report(&what, Err(error.to_string())),
+                }
             }
         }
         Ok(healthy)
@@ -75,8 +87,28 @@ async fn homeserver(config: &Config, server: &ServerConfig) -> Result<String, St
     }
 }
 
-fn signing_key(config: &Config, server: &ServerConfig) -> Result<String, String> {
-    let Some(path) = config.signing_key_path(server) else { return Err("no file is configured".to_owned()) };
-    let key = SigningKey::load_or_create(&path, &OsRandomness).map_err(|error| error.to_string())?;
-    Ok(format!("{} in {}", key.id(), path.display()))
+/// Whether others find the key where they look for it: at the homeserver, or at this server if it owns the name.
+async fn published(config: &Config, server: &ServerConfig, key: &SigningKey) -> Result<String, String> {
+    let base = match (&server.homeserver, config.http.listen.first()) {
+        (Some(url), _) => url.clone(),
+        (None, Some(ListenAddress::Tcp(address))) => {
+            Url::parse(&format!("http://{address}")).map_err(|error| error.to_string())?
+        }
+        (None, _) => return Ok("not looked up: the server listens on a socket file".to_owned()),
+    };
+    let url = base.join("_matrix/key/v2/server").map_err(|error| error.to_string())?;
+    let client = http_client(config.authentication.request_timeout.get()).map_err(|error| error.to_string())?;
+    let request = client.get(url.clone()).header("Host", server.name.as_str());
+    let response = match request.send().await {
+        Err(error) if error.is_connect() && server.owns_name() => {
+            return Ok("not looked up: the server is not running".to_owned());
+        }
+        outcome => outcome.map_err(|error| error.to_string())?,
+    };
+    let document: Value = response.json().await.map_err(|error| format!("{url}: {error}"))?;
+    if document["verify_keys"][key.id()]["key"] == key.public_key() {
+        Ok(format!("{url} shows {}", key.id()))
+    } else {
+        Err(format!("{url} does not show {}: other servers will refuse what is signed with it", key.id()))
+    }
 }

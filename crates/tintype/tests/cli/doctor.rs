@@ -36,6 +36,23 @@ async fn a_running_server_can_be_examined() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
 }
 
+#[tokio::test]
+async fn a_key_that_the_running_server_does_not_publish_is_found() {
+    let installation = Installation::with("");
+    let serving = installation.serve().await;
+    let address = serving.address().unwrap();
+    installation.write("tintype.toml", &format!("http.listen = ['{address}']\ntelemetry.listen = '127.0.0.1:0'"));
+
+    let published = installation.run(&["doctor"]);
+    fs::remove_file(installation.path().join("tintype-data/localhost.signing.key")).unwrap();
+    let lost = installation.run(&["doctor"]);
+
+    assert_eq!(published.code, Some(0), "{published:?}");
+    assert!(line(&published, "published key").contains("shows ed25519:"), "{published:?}");
+    assert_eq!(lost.code, Some(1), "{lost:?}");
+    assert!(line(&lost, "published key").starts_with("FAIL "), "{lost:?}");
+}
+
 #[test]
 fn a_folder_that_cannot_be_written_is_found_and_the_rest_is_still_tried() {
     let installation = Installation::empty();

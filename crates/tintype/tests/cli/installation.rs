@@ -117,7 +117,8 @@ impl Serving {
         (status, self.text())
     }
 
-    fn address(&self) -> Option<SocketAddr> {
+    /// Where it listens, once it has said so.
+    pub fn address(&self) -> Option<SocketAddr> {
         let text = self.text();
         let (_, rest) = text.split_once("address")?;
         let address = rest.trim_start_matches(['=', ':', '"']);
