@@ -233,20 +233,21 @@ impl std::fmt::Debug for Files {
     }
 }
 
-/// Renames a synced file and syncs the folder that it is in now; a folder that is made for it is synced into its own.
+/// Renames a synced file and syncs the folder that it is in now; folders that are made for it are synced into their own.
+///
+/// All syncs come last: a journalling filesystem commits everything with the first of them, and the others cost little.
 fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
     let folder = to.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut changed = 1;
     match fs::rename(from, to) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             fs::create_dir_all(folder)?;
-            for parent in folder.ancestors().skip(1).take(2) {
-                sync_folder(parent)?;
-            }
             fs::rename(from, to)?;
+            changed = 3;
         }
         outcome => outcome?,
     }
-    sync_folder(folder).inspect_err(|_| {
+    folder.ancestors().take(changed).try_for_each(sync_folder).inspect_err(|_| {
         let _ = fs::remove_file(to);
     })
 }

@@ -13,8 +13,18 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn first_start(&self, now: Timestamp) -> Result<Timestamp, RecordsError> {
-        self.write(RememberFirstStart(now)).await
+        // Read first: a server must start on a disk where nothing can be written any more, to serve what it has.
+        let remembered: Option<(String,)> =
+            sqlx::query_as("SELECT value FROM settings WHERE name = 'first_start'").fetch_optional(&self.readers).await?;
+        match remembered {
+            Some((value,)) => parse(&value),
+            None => self.write(RememberFirstStart(now)).await,
+        }
     }
+}
+
+fn parse(value: &str) -> Result<Timestamp, RecordsError> {
+    value.parse().map(Timestamp).map_err(|_| RecordsError::Inconsistent("the time of the first start".to_owned()))
 }
 
 impl Statement for RememberFirstStart {
@@ -29,6 +39,6 @@ impl Statement for RememberFirstStart {
         .bind(self.0.as_millis().to_string())
         .fetch_one(connection)
         .await?;
-        value.parse().map(Timestamp).map_err(|_| RecordsError::Inconsistent("the time of the first start".to_owned()))
+        parse(&value)
     }
 }

@@ -8,7 +8,11 @@ use tintype_domain::SystemClock;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::ConfigFile;
-use crate::{Server, config::Config, telemetry};
+use crate::{
+    Server,
+    config::{Config, LogFormat, ServerConfig},
+    telemetry,
+};
 
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Arguments {
@@ -47,7 +51,8 @@ async fn serve(config: &Config, file: Option<&Path>, request_log: Option<Request
     for address in server.addresses() {
         tracing::info!(%address, "listening");
     }
-    if config.server.iter().any(crate::config::ServerConfig::owns_name) {
+    // Whoever reads JSON is no person who wants to try it.
+    if config.telemetry.log_format == LogFormat::Text && config.server.iter().any(ServerConfig::owns_name) {
         eprint!("{}", welcome(&server, config, file));
     }
     tokio::select! {
