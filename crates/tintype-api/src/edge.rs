@@ -13,14 +13,14 @@ use std::{
 use axum::{
     body::Body,
     extract::{FromRequest, Request},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http_body::{Body as _, Frame, SizeHint};
 use tintype_domain::{User, UserId};
-use tower::ServiceExt as _;
+use tower::Service as _;
 
 use crate::{Api, Endpoints, error::MatrixError, metrics::Endpoint};
 
@@ -116,7 +116,7 @@ impl Endpoints {
             StatusCode::NO_CONTENT.into_response()
         } else {
             request.extensions_mut().insert(trace);
-            let answer = self.router.clone().oneshot(request);
+            let answer = self.router.clone().call(request);
             match AssertUnwindSafe(answer).catch_unwind().await {
                 Ok(Ok(response)) => response,
                 Ok(Err(never)) => match never {},
@@ -137,26 +137,25 @@ impl Endpoints {
 }
 
 /// CORS (client-server API, "Web Browser Clients"), with what ranges and conditions need besides.
+pub(crate) const CORS: [(HeaderName, HeaderValue); 4] = [
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+    (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")),
+    (
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static(
+            "X-Requested-With, Content-Type, Authorization, Range, If-Range, If-Match, If-None-Match",
+        ),
+    ),
+    (
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("Accept-Ranges, Content-Disposition, Content-Range, ETag, Retry-After"),
+    ),
+];
+
+/// Adds CORS to an answer that does not have it yet.
 fn allow_every_origin(headers: &mut HeaderMap) {
-    const ALLOWED: [(header::HeaderName, HeaderValue); 4] = [
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
-        (
-            header::ACCESS_CONTROL_ALLOW_METHODS,
-            HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
-        ),
-        (
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static(
-                "X-Requested-With, Content-Type, Authorization, Range, If-Range, If-Match, If-None-Match",
-            ),
-        ),
-        (
-            header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("Accept-Ranges, Content-Disposition, Content-Range, ETag, Retry-After"),
-        ),
-    ];
-    for (name, value) in ALLOWED {
-        headers.insert(name, value);
+    if !headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+        headers.extend(CORS);
     }
 }
 

@@ -6,6 +6,7 @@
 use std::{
     collections::VecDeque,
     pin::Pin,
+    sync::LazyLock,
     task::{Context, Poll, ready},
 };
 
@@ -26,7 +27,7 @@ use tintype_http::{
 use tintype_repository::{Content, MediaContent};
 use tintype_storage::blobs::BlobsError;
 
-use crate::error::MatrixError;
+use crate::{edge::CORS, error::MatrixError};
 
 /// Authenticated media: kept by the client that asked, and nobody on the way.
 pub(crate) const PRIVATE: HeaderValue = HeaderValue::from_static("private, max-age=86400");
@@ -34,18 +35,29 @@ pub(crate) const PRIVATE: HeaderValue = HeaderValue::from_static("private, max-a
 /// Media on the deprecated endpoints, which anybody may have: shared caches ask again each time.
 pub(crate) const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=86400, s-maxage=0, proxy-revalidate");
 
-/// Client-server API, "Serving media": foreign content runs nothing and embeds nothing.
-const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
-    "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; style-src 'unsafe-inline'; \
-     media-src 'self'; object-src 'self';",
-);
-
-const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
-
-const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
-
-/// Headers that an answer has, at least.
-const HEADERS: usize = 24;
+/// What every answer with media has: copied from here rather than put together each time.
+///
+/// Client-server API, "Serving media": foreign content runs nothing and embeds nothing. No cache of a search engine keeps
+/// it, and no page that it links to learns where it was shown.
+static COMMON: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let mut headers = HeaderMap::with_capacity(32);
+    headers.extend(CORS);
+    for (name, value) in [
+        (header::ACCEPT_RANGES, "bytes"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; style-src 'unsafe-inline'; \
+             media-src 'self'; object-src 'self';",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"),
+        (HeaderName::from_static("x-robots-tag"), "noindex, nofollow, noarchive, noimageindex"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers
+});
 
 /// Something to serve.
 pub(crate) struct Representation {
@@ -123,7 +135,7 @@ fn part(representation: &Representation, range: std::ops::Range<u64>) -> Respons
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.reserve(HEADERS);
+    headers.clone_from(&COMMON);
     headers.insert(header::CONTENT_LENGTH, length.into());
     headers.insert(header::CONTENT_TYPE, representation.content_type.clone());
     response
@@ -139,6 +151,7 @@ fn parts_of(representation: &Representation, parts: &MultipartByteranges) -> Res
     let mut response = Response::new(Body::new(Pieces { pieces, remaining: parts.content_length() }));
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     let headers = response.headers_mut();
+    headers.clone_from(&COMMON);
     headers.insert(header::CONTENT_LENGTH, parts.content_length().into());
     headers.insert(header::CONTENT_TYPE, parts.content_type());
     response
@@ -148,12 +161,6 @@ fn describe(headers: &mut HeaderMap, representation: &Representation, etag: &ETa
     headers.insert(header::ETAG, etag.header_value());
     headers.insert(header::CONTENT_DISPOSITION, representation.disposition.clone());
     headers.insert(header::CACHE_CONTROL, representation.cache_control.clone());
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
-    headers.insert(X_ROBOTS_TAG, HeaderValue::from_static("noindex, nofollow, noarchive, noimageindex"));
 }
 
 /// A body of several pieces, one after the other.

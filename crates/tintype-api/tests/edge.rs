@@ -145,7 +145,9 @@ async fn a_client_that_sends_everything_before_it_listens_still_hears_that_there
 
     for (request, expected) in [("PUT /_matrix/media/v3/upload", 405), ("PUT /_matrix/media/v3/nothing", 404)] {
         let mut connection = server.connect().await;
-        connection.send(format!("{request} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len())).await;
+        connection
+            .send(format!("{request} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len()))
+            .await;
         connection.send(&body).await;
         assert_eq!(connection.response().await.error(), (expected, UNRECOGNIZED.to_owned()), "{request}");
     }

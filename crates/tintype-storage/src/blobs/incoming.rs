@@ -19,7 +19,7 @@ use super::BlobsError;
 
 /// Bytes hashed and written together. Two blocks at most exist at once for one upload: one being written, one being
 /// filled.
-const BLOCK: usize = 512 * 1024;
+const BLOCK: usize = 256 * 1024;
 
 /// Bytes after which the kernel is told to start writing.
 const WRITE_BACK: u64 = 8 * 1024 * 1024;

@@ -14,8 +14,9 @@ impl Records {
     /// [`RecordsError`] if the database fails.
     pub async fn first_start(&self, now: Timestamp) -> Result<Timestamp, RecordsError> {
         // Read first: a server must start on a disk where nothing can be written any more, to serve what it has.
-        let remembered: Option<(String,)> =
-            sqlx::query_as("SELECT value FROM settings WHERE name = 'first_start'").fetch_optional(&self.readers).await?;
+        let remembered: Option<(String,)> = sqlx::query_as("SELECT value FROM settings WHERE name = 'first_start'")
+            .fetch_optional(&self.readers)
+            .await?;
         match remembered {
             Some((value,)) => parse(&value),
             None => self.write(RememberFirstStart(now)).await,

@@ -31,6 +31,10 @@ pub(super) trait Answer: Clone + Send + Sync + 'static {
 /// How long to wait after a failed accept: mostly, the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Bytes that a connection gathers of what it receives, and of what it sends. More of it makes transfers hardly faster,
+/// and many of them at once take as many times the memory.
+const BUFFER: usize = 256 * 1024;
+
 /// How long and how many.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -199,7 +203,7 @@ where
     });
     let stream = TokioIo::new(Stalling::new(stream, limits.stall));
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.head);
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(BUFFER);
     let connection = http.serve_connection(stream, service);
     tokio::pin!(connection);
     let outcome = tokio::select! {
