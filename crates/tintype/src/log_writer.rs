@@ -1,8 +1,8 @@
 //! Log lines that no request waits for.
 //!
 //! Lines gather in memory and one thread writes them, many at once, a moment later. Waking a thread or making a system
-//! call for each line would cost a small download a third of its time. If the output is stuck, or the disk behind it is
-//! full, lines are dropped and counted once there is too much of them: the serving of media goes on.
+//! call for each line would cost a small download almost a third of its time (BENCHMARKS.md). If the output is stuck, or
+//! the disk behind it is full, lines are dropped and counted once there is too much of them: serving goes on.
 
 use std::{
     io::{self, Write},

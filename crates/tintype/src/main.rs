@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tintype::commands::Arguments;
 
-/// Gives memory back after a burst of transfers, and spends less on many small allocations than the system's.
+/// Chosen for the memory of many connections, and for giving memory back after a burst of transfers.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
