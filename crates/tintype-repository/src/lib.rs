@@ -17,7 +17,7 @@ mod thumbnail;
 use std::{num::NonZeroUsize, sync::Arc};
 
 use moka::{future, sync};
-use tintype_domain::{Clock, Mxc, OwnedServerName, Randomness, Requester, Timestamp};
+use tintype_domain::{Clock, Mxc, Randomness, Requester, Timestamp};
 use tintype_storage::{
     blobs::{BlobsError, Files},
     records::{Records, RecordsError, ThumbnailKey},
@@ -174,11 +174,6 @@ impl Repository {
     /// [`ReceiveError::Guest`]: guests do not upload.
     pub fn max_upload_size(&self, caller: &Caller) -> Result<u64, ReceiveError> {
         receive::uploader(caller).map(|_| self.0.rules.max_upload_size)
-    }
-
-    /// The servers whose media is kept here.
-    pub fn servers(&self) -> impl Iterator<Item = &OwnedServerName> {
-        self.0.servers.iter().map(|server| &server.name)
     }
 
     /// What is counted, for the operator.
