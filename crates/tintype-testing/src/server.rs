@@ -16,16 +16,23 @@ use tintype::{
 };
 use tintype_domain::{Clock, ContentHash, ManualClock, OsRandomness, OwnedUserId, Randomness as _, Timestamp};
 use tintype_storage::records::{Records, TokenRecord};
-use tokio::net::TcpStream;
 
 use crate::{
-    Client, Connection,
+    Client, Connection, Waiting,
     client::Target,
     wait::{PATIENCE, until},
 };
 
 /// When every test begins: 2026-01-01T00:00:00Z.
 pub const START: Timestamp = Timestamp(1_767_225_600_000);
+
+/// As often and as many as a test likes.
+const UNLIMITED: &str = "\
+limits.max_pending_uploads = 1000000
+limits.rates.create = { per_second = 1000000, burst = 1000000 }
+limits.rates.upload = { per_second = 1000000, burst = 1000000 }
+limits.rates.download = { per_second = 1000000, burst = 1000000 }
+";
 
 /// A running server. Its folder is removed when it is dropped.
 pub struct TestServer {
@@ -44,6 +51,11 @@ impl TestServer {
     /// Starts the standalone profile.
     pub async fn start() -> Self {
         Self::with("").await
+    }
+
+    /// Starts a server with this configuration that takes uploads and gives downloads as often as it is asked.
+    pub async fn unlimited(config: &str) -> Self {
+        Self::with(&format!("{UNLIMITED}{config}")).await
     }
 
     /// Starts a server with this configuration: what an operator would write, in TOML. The data folder is the test's,
@@ -115,11 +127,8 @@ impl TestServer {
     }
 
     /// A new connection, on which nothing was sent.
-    ///
-    /// # Panics
-    /// If the server does not accept it.
     pub async fn connect(&self) -> Connection {
-        Connection::new(TcpStream::connect(self.address()).await.expect("the server listens"))
+        Connection::open(self.address()).await
     }
 
     /// Where metrics and health are.
@@ -137,6 +146,34 @@ impl TestServer {
         let text = std::str::from_utf8(metrics.bytes()).expect("metrics are text");
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.map_or(0, |value| value.parse().expect("the metric is a whole number"))
+    }
+
+    /// Makes a request of a download that has to wait for its upload, and sees it wait. What is returned is awaited for
+    /// the answer; dropping it closes its connection.
+    ///
+    /// # Panics
+    /// If it is answered at once.
+    pub async fn waiting<R>(&self, request: R) -> Waiting<R::Output>
+    where
+        R: IntoFuture,
+        R::IntoFuture: Send + 'static,
+        R::Output: Send + 'static,
+    {
+        let before = self.waiting_downloads().await;
+        let waiting = Waiting::new(request.into_future());
+        until("the download waits", async || {
+            let answered = waiting.is_over();
+            let waits = self.waiting_downloads().await > before;
+            assert!(waits || !answered, "the download was answered at once");
+            waits
+        })
+        .await;
+        waiting
+    }
+
+    /// How many downloads wait for their upload.
+    pub async fn waiting_downloads(&self) -> u64 {
+        self.metric("tintype_downloads_waiting").await
     }
 
     /// Moves the server's clock.
