@@ -104,8 +104,7 @@ impl Receiving {
     /// Reads the head of the answer.
     pub(crate) async fn begin(mut connection: Connection, method: &Method) -> Self {
         let (status, headers) = connection.head().await;
-        let has_body =
-            method != Method::HEAD && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let has_body = method != Method::HEAD && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let head = Response { status, headers, body: Bytes::new() };
         let framing = match head.header("transfer-encoding") {
             _ if !has_body => Framing::Length(0),
