@@ -159,14 +159,13 @@ async fn a_request_that_makes_no_sense_does_not_wait() {
 }
 
 /// Checks that a download with this query waits for so long and not a millisecond less.
-async fn waits_for(config: &str, query: &str, time: Duration) {
+async fn waits_for(config: &str, query: &str, millis: u64) {
     let (server, _, bob, mxc) = reserved(config).await;
-    let almost = time - Duration::from_millis(1);
     // The witness: when it has its answer, the time before has passed for all.
-    let witness = waits(&server, &bob, &mxc, &format!("?timeout_ms={}", almost.as_millis())).await;
+    let witness = waits(&server, &bob, &mxc, &format!("?timeout_ms={}", millis - 1)).await;
     let waiting = waits(&server, &bob, &mxc, query).await;
 
-    server.advance(almost);
+    server.advance(Duration::from_millis(millis - 1));
     assert_eq!(witness.await.error(), not_yet_uploaded());
     only_wait(&server, 1).await;
 
@@ -177,24 +176,23 @@ async fn waits_for(config: &str, query: &str, time: Duration) {
 
 #[tokio::test]
 async fn a_download_waits_for_twenty_seconds() {
-    waits_for("", "", Duration::from_secs(20)).await;
+    waits_for("", "", 20_000).await;
 }
 
 #[tokio::test]
 async fn a_client_may_wait_for_less_or_more() {
-    waits_for("", "?timeout_ms=5000", Duration::from_secs(5)).await;
-    waits_for("", "?timeout_ms=45000", Duration::from_secs(45)).await;
-    waits_for("", "?fi.mau.msc2246.timeout_ms=45000", Duration::from_secs(45)).await;
+    waits_for("", "?timeout_ms=5000", 5000).await;
+    waits_for("", "?timeout_ms=45000", 45_000).await;
+    waits_for("", "?fi.mau.msc2246.timeout_ms=45000", 45_000).await;
 }
 
 #[tokio::test]
 async fn nobody_waits_for_longer_than_the_operator_allows() {
-    let minutes = Duration::from_mins(1);
-    waits_for("", "?timeout_ms=60001", minutes).await;
-    waits_for("", "?timeout_ms=9007199254740991", minutes).await;
-    waits_for("limits.max_wait = '10s'", "", Duration::from_secs(10)).await;
-    waits_for("limits.max_wait = '10s'", "?timeout_ms=20000", Duration::from_secs(10)).await;
-    waits_for("limits.max_wait = '5m'", "?timeout_ms=200000", Duration::from_secs(200)).await;
+    waits_for("", "?timeout_ms=60001", 60_000).await;
+    waits_for("", "?timeout_ms=9007199254740991", 60_000).await;
+    waits_for("limits.max_wait = '10s'", "", 10_000).await;
+    waits_for("limits.max_wait = '10s'", "?timeout_ms=20000", 10_000).await;
+    waits_for("limits.max_wait = '5m'", "?timeout_ms=200000", 200_000).await;
 }
 
 #[tokio::test]
@@ -248,7 +246,7 @@ async fn nobody_waits_for_what_is_expired() {
 #[tokio::test]
 async fn those_who_wait_when_it_expires_hear_it_at_once() {
     let (server, _, bob, mxc) = reserved("").await;
-    server.advance(DAY - Duration::from_secs(10));
+    server.advance(DAY.saturating_sub(Duration::from_secs(10)));
     let download = waits(&server, &bob, &mxc, "").await;
     let thumbnail = server.waiting(bob.get(paths::thumbnail(&mxc, SIZE) + "&timeout_ms=60000")).await;
 
@@ -360,8 +358,8 @@ async fn waiting_never_holds_up_downloads_of_what_is_there() {
     for answer in waiting {
         statuses.push(answer.await.status());
     }
-    let served = statuses.iter().filter(|&&status| status == 200).count();
-    assert!(served >= 50, "{served} of those who waited were served");
+    let in_time = statuses.iter().filter(|&&status| status == 200).count();
+    assert!(in_time >= 50, "{in_time} of those who waited were served");
     assert!(statuses.iter().all(|status| matches!(status, 200 | 504)), "{statuses:?}");
 }
 

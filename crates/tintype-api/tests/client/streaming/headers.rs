@@ -131,7 +131,7 @@ async fn a_second_attempt_has_another_entity_tag() {
 async fn conditions_are_about_the_attempt() {
     let (_server, _, bob, mxc, _upload) = arriving().await;
     let etag = open(&bob, &mxc).await.header("etag").to_owned();
-    let with = |name: &'static str, value: &str| bob.get(paths::download(&mxc)).header(name, value.to_owned()).open();
+    let with = |name: &'static str, value: &str| bob.get(paths::download(&mxc)).header(name, value).open();
 
     assert_eq!(with("if-none-match", &etag).await.status(), 304);
     assert_eq!(with("if-none-match", "*").await.status(), 304);
@@ -144,9 +144,7 @@ async fn conditions_are_about_the_attempt() {
 async fn a_range_of_the_attempt_can_be_asked_for() {
     let (_server, _, bob, mxc, upload) = arriving().await;
     let etag = open_range(&bob, &mxc, "bytes=0-1").await.header("etag").to_owned();
-    let with = |etag: &str| {
-        bob.get(paths::download(&mxc)).header("range", "bytes=2-3").header("if-range", etag.to_owned()).open()
-    };
+    let with = |etag: &str| bob.get(paths::download(&mxc)).header("range", "bytes=2-3").header("if-range", etag).open();
 
     let same: Receiving = with(&etag).await;
     let other = with("\"other\"").await;

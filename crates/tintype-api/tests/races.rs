@@ -1,0 +1,162 @@
+//! What happens at the same moment: two uploads to one URI, and downloads beside the end of an upload.
+//!
+//! Requests go over connections that are kept, without an HTTP library between: what is measured is the server.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tintype_domain::Mxc;
+use tintype_testing::{Client, Connection, Response, TestServer, paths};
+use tokio::{
+    sync::Barrier,
+    task::{JoinSet, yield_now},
+};
+
+/// How many pairs of uploads are raced, and on how many lanes at once.
+const RACES: usize = 1000;
+const LANES: usize = 8;
+
+/// How many downloads are raced against the end of their upload, and how many of them at once.
+const DOWNLOADS: usize = 10_000;
+const AT_ONCE: usize = 50;
+
+/// How long a download may take to hear of the end of its upload.
+const PROMPTLY: Duration = Duration::from_millis(50);
+
+fn put(user: &Client, mxc: &Mxc, length: usize) -> String {
+    let (path, token) = (paths::put(mxc), user.token());
+    format!(
+        "PUT {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n"
+    )
+}
+
+fn get(user: &Client, mxc: &Mxc) -> String {
+    let (path, token) = (paths::download(mxc), user.token());
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n")
+}
+
+/// Gives way to others, more or less often: a tiny offset in time.
+async fn a_moment(seed: usize) {
+    for _ in 0..seed.wrapping_mul(2_654_435_761) % 61 {
+        yield_now().await;
+    }
+}
+
+async fn upload(connection: &mut Connection, head: String, body: Vec<u8>, seed: usize) -> Response {
+    connection.send(head).await;
+    a_moment(seed).await;
+    connection.send(body).await;
+    connection.response().await
+}
+
+/// Races two uploads to a new URI, over two connections. The one wins, the other is refused, and what is stored is the
+/// winner's.
+async fn race(user: &Client, connections: &mut [Connection; 2], seed: usize) {
+    let mxc = user.create().await;
+    // Most lie beside their record, some in files.
+    let length = if seed.is_multiple_of(10) { 70_000 } else { 100 + seed % 100 };
+    let bodies = [vec![b'a'; length], vec![b'b'; length]];
+    let [first, second] = connections;
+
+    let (first, second) = tokio::join!(
+        upload(first, put(user, &mxc, length), bodies[0].clone(), seed),
+        upload(second, put(user, &mxc, length), bodies[1].clone(), seed + RACES),
+    );
+
+    let (winner, loser) = if first.status() == 200 { (&bodies[0], second) } else { (&bodies[1], first) };
+    assert_eq!(loser.error(), (409, "M_CANNOT_OVERWRITE_MEDIA".to_owned()), "race {seed}");
+    let stored = user.get(paths::download(&mxc)).await;
+    assert!(stored.bytes() == winner, "race {seed}: what is stored is not what was acknowledged");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_uploads_at_once_exactly_one_wins() {
+    let server = TestServer::unlimited("").await;
+    let alice = server.user("alice").await;
+    let mut lanes = JoinSet::new();
+
+    for lane in 0..LANES {
+        let (alice, mut connections) = (alice.clone(), [server.connect().await, server.connect().await]);
+        lanes.spawn(async move {
+            for seed in (lane..RACES).step_by(LANES) {
+                race(&alice, &mut connections, seed).await;
+            }
+        });
+    }
+
+    while let Some(lane) = lanes.join_next().await {
+        lane.expect("each race has one winner");
+    }
+    assert_eq!(server.metric("tintype_uploads_total").await, RACES as u64);
+    assert_eq!(server.metric("tintype_reservations_pending").await, 0);
+}
+
+/// A reader of a kept connection: when its answer was there.
+async fn read(connection: &mut Connection, request: &str, body: &[u8]) -> (Instant, Instant) {
+    let asked = Instant::now();
+    connection.send(request).await;
+    let answer = connection.response().await;
+    let answered = Instant::now();
+    assert_eq!((answer.status(), &answer.bytes()[..]), (200, body));
+    (asked, answered)
+}
+
+/// Races downloads against the end of their upload, and checks that each was answered promptly after it.
+async fn nobody_sleeps_through_the_end(config: &str) {
+    let server = TestServer::unlimited(config).await;
+    let alice = server.user("alice").await;
+    let mut connections = Vec::new();
+    for _ in 0..AT_ONCE {
+        connections.push(server.connect().await);
+    }
+    let mut sender = server.connect().await;
+    let mut slowest = Duration::ZERO;
+
+    for round in 0..DOWNLOADS / AT_ONCE {
+        let mxc = alice.create().await;
+        let body = format!("round {round}").into_bytes();
+        let (most, last) = body.split_at(body.len() - 1);
+        let request: Arc<str> = get(&alice, &mxc).into();
+        let begin = Arc::new(Barrier::new(AT_ONCE + 1));
+        let mut readers = JoinSet::new();
+        for (number, mut connection) in connections.drain(..).enumerate() {
+            let (request, body, begin) = (Arc::clone(&request), body.clone(), Arc::clone(&begin));
+            readers.spawn(async move {
+                begin.wait().await;
+                a_moment(round * AT_ONCE + number).await;
+                let times = read(&mut connection, &request, &body).await;
+                (connection, times)
+            });
+        }
+
+        sender.send(put(&alice, &mxc, body.len())).await;
+        begin.wait().await;
+        a_moment(round + 1).await;
+        sender.send(most).await;
+        a_moment(round + 2).await;
+        sender.send(last).await;
+        assert_eq!(sender.response().await.status(), 200);
+        let stored = Instant::now();
+
+        while let Some(reader) = readers.join_next().await {
+            let (connection, (asked, answered)) = reader.expect("the download is whole");
+            connections.push(connection);
+            slowest = slowest.max(answered.saturating_duration_since(stored.max(asked)));
+        }
+    }
+
+    println!("the slowest of {DOWNLOADS} was answered {slowest:?} after the end of its upload");
+    assert!(slowest <= PROMPTLY, "a download was answered {slowest:?} after the end of its upload");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_download_that_streams_sleeps_through_the_end_of_its_upload() {
+    nobody_sleeps_through_the_end("").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_download_that_waits_sleeps_through_the_end_of_its_upload() {
+    nobody_sleeps_through_the_end("async.stream = false").await;
+}
