@@ -21,6 +21,7 @@ use futures_util::FutureExt as _;
 use http_body::{Body as _, Frame, SizeHint};
 use tintype_domain::{User, UserId};
 use tintype_http::resumable::{UPLOAD_LIMIT, upload_limit};
+use tintype_storage::blobs::BlobsError;
 use tower::Service as _;
 
 use crate::{Api, Endpoints, error::MatrixError, metrics::Endpoint};
@@ -214,6 +215,11 @@ impl Drop for Line {
     }
 }
 
+fn is_broken_off(error: &axum::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(BlobsError::BrokenOff))
+}
+
 /// A body that knows what was sent of it.
 struct Logged {
     body: Body,
@@ -231,6 +237,10 @@ impl http_body::Body for Logged {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
         match &frame {
             Some(Ok(frame)) => self.line.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
+            // Its sender broke off, not we.
+            Some(Err(error)) if is_broken_off(error) => {
+                tracing::debug!(path = self.line.path, %error, "an answer broke off");
+            }
             Some(Err(error)) => tracing::warn!(path = self.line.path, %error, "an answer broke off"),
             None => self.line.ended = true,
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -27,7 +27,7 @@ use tintype_repository::{
 pub(crate) struct MatrixError {
     status: StatusCode,
     body: ErrorBody,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl MatrixError {
         let mut body = Map::new();
         body.insert("errcode".to_owned(), errcode.into());
         body.insert("error".to_owned(), error.into().into());
-        Self { status, body: ErrorBody::Ours(body), headers: HeaderMap::new() }
+        Self { status, body: ErrorBody::Ours(body), headers: Vec::new() }
     }
 
     /// The same, with another error code.
@@ -62,7 +62,7 @@ impl MatrixError {
     }
 
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.headers.push((name, value));
         self
     }
 

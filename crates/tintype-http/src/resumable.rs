@@ -59,10 +59,11 @@ pub fn is_partial_upload(headers: &HeaderMap) -> bool {
 /// A value of `Upload-Limit`: the largest upload in bytes, and how long what has come of this one is kept, where that
 /// is limited.
 pub fn upload_limit(max_size: u64, max_age: Option<Duration>) -> HeaderValue {
-    let mut value = format!("max-size={}", max_size.min(LARGEST));
-    if let Some(max_age) = max_age {
-        value += &format!(", max-age={}", max_age.as_secs().min(LARGEST));
-    }
+    let max_size = max_size.min(LARGEST);
+    let value = match max_age {
+        Some(max_age) => format!("max-size={max_size}, max-age={}", max_age.as_secs().min(LARGEST)),
+        None => format!("max-size={max_size}"),
+    };
     HeaderValue::try_from(value).expect("keys and digits are a valid header")
 }
 

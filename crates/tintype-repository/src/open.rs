@@ -319,21 +319,20 @@ impl Repository {
             let moment = waiting.now();
             let found = self.look(mxc, wanted).await?;
             let now = clock.now();
+            let promised = matches!(found, Found::Arriving(_) | Found::Reserved(_));
+            if promised && self.is_frozen(caller, now) {
+                // It would be frozen when it is stored; and nobody holds a connection for that.
+                return Err(OpenError::NotYetUploaded);
+            }
             let until = match found {
-                Found::Stored(_) | Found::Nothing => return Ok(found),
-                // Whatever is not stored yet would be frozen when it is; and nobody holds a connection for that.
-                Found::Reserved(_) | Found::Arriving(_) if self.is_frozen(caller, now) => {
-                    return Err(OpenError::NotYetUploaded);
-                }
-                Found::Arriving(_) => return Ok(found),
-                Found::Reserved(_) if now >= deadline => return Ok(found),
-                Found::Reserved(until) => until,
+                Found::Reserved(until) if now < deadline => until,
+                found => return Ok(found),
             };
             let waiter = waiter.get_or_insert_with(|| waiting.enter(mxc, caller, moment));
             tokio::select! {
                 woken = waiter.called() => {
                     if woken == Woken::Early {
-                        return Ok(found);
+                        return Err(OpenError::NotYetUploaded);
                     }
                 }
                 () = clock.reaches(deadline.min(until)) => {}
