@@ -132,10 +132,11 @@ async fn downloads_that_wait_and_that_stream_are_counted() {
     let download = server.waiting(alice.get(paths::download(&mxc)).open()).await;
     assert_eq!((server.waiting_downloads().await, streaming().await), (1, 0));
     let mut upload = alice.put(&mxc).feed(5).await;
+    upload.send("hell").await;
     let download = download.await;
     until("it streams", async || streaming().await == 1).await;
     assert_eq!(server.waiting_downloads().await, 0);
-    upload.send("hello").await;
+    upload.send("o").await;
     upload.finish().await;
     assert_eq!(download.whole().await, "hello");
     until("it is over", async || streaming().await == 0).await;

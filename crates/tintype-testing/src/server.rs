@@ -16,6 +16,7 @@ use tintype::{
 };
 use tintype_domain::{Clock, ContentHash, ManualClock, OsRandomness, OwnedUserId, Randomness as _, Timestamp};
 use tintype_storage::records::{Records, TokenRecord};
+use tokio::time::timeout;
 
 use crate::{
     Client, Connection, Waiting,
@@ -100,14 +101,17 @@ impl TestServer {
         if let Some(Address::Tcp(address)) = server.addresses().first() {
             config.http.listen = vec![ListenAddress::Tcp(*address)];
         }
-        server.drain().await;
+        timeout(PATIENCE, server.drain()).await.expect("the server ends");
         let server = launch(&config, &clock).await.expect("the server starts again");
         Self { server, config, clock, folder }
     }
 
     /// Stops the server in order. What is returned keeps the folder.
+    ///
+    /// # Panics
+    /// If it does not end.
     pub async fn drain(self) -> TempDir {
-        self.server.drain().await;
+        timeout(PATIENCE, self.server.drain()).await.expect("the server ends");
         self.folder
     }
 
@@ -189,8 +193,13 @@ impl TestServer {
     /// The blobs that lie in files.
     pub fn blobs(&self) -> Vec<PathBuf> {
         let root = self.config.blobs_path();
-        let working = [root.join("tmp"), root.join("pending"), root.join("lock")];
+        let working = ["tmp", "partial", "pending", "lock"].map(|name| root.join(name));
         files_below(&root).into_iter().filter(|path| !working.iter().any(|other| path.starts_with(other))).collect()
+    }
+
+    /// The files of uploads that can be continued.
+    pub fn partial_uploads(&self) -> Vec<PathBuf> {
+        files_below(&self.config.blobs_path().join("partial"))
     }
 
     /// Waits until nothing of an interrupted upload is left, and checks that it left no blob either.
@@ -199,10 +208,8 @@ impl TestServer {
     /// If something stays.
     pub async fn holds_nothing(&self) {
         let root = self.config.blobs_path();
-        until("nothing is being received", async || {
-            files_below(&root.join("tmp")).is_empty() && files_below(&root.join("pending")).is_empty()
-        })
-        .await;
+        let working = ["tmp", "partial", "pending"].map(|name| root.join(name));
+        until("nothing is being received", async || working.iter().all(|folder| files_below(folder).is_empty())).await;
         assert_eq!(self.blobs(), Vec::<PathBuf>::new());
     }
 
@@ -246,7 +253,7 @@ impl TestServer {
 
 async fn launch(config: &Config, clock: &Arc<ManualClock>) -> anyhow::Result<Server> {
     let start = Server::start(config, Arc::<ManualClock>::clone(clock) as Arc<dyn Clock>, None);
-    tokio::time::timeout(PATIENCE, start).await?
+    timeout(PATIENCE, start).await?
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {

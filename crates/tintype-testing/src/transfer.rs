@@ -42,10 +42,11 @@ impl Sending {
     /// If the upload was refused, or the server takes no more.
     pub async fn send(&mut self, piece: impl AsRef<[u8]>) {
         let piece = piece.as_ref();
+        if piece.is_empty() {
+            return;
+        }
         assert!(self.refusal.is_none(), "the upload was refused: {:?}", self.refusal);
         match self.framing {
-            // An empty chunk would be the last.
-            Framing::Chunked if piece.is_empty() => {}
             Framing::Chunked => {
                 let size = format!("{:x}\r\n", piece.len());
                 self.connection.send([size.as_bytes(), piece, b"\r\n"].concat()).await;

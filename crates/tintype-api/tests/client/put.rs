@@ -311,7 +311,7 @@ async fn refusals_come_in_a_fixed_order() {
         user.request(Method::PUT, path).header("content-type", "x".repeat(1025)).body(pattern(length))
     };
 
-    let token = put(&server.anonymous(), format!("{invalid}?filename=%ff"), 2000).await;
+    let token = put(&server.anonymous().with_token("unknown"), format!("{invalid}?filename=%ff"), 2000).await;
     let path = put(&guest, format!("{invalid}?filename=%ff"), 2000).await;
     let query = put(&guest, format!("{missing}?filename=%ff"), 2000).await;
     let visitor = put(&guest, missing.to_owned(), 2000).await;
@@ -320,7 +320,7 @@ async fn refusals_come_in_a_fixed_order() {
     let reservation = bob.request(Method::PUT, own.as_str()).body(pattern(1000)).await;
     let nothing = alice.request(Method::PUT, own.as_str()).body(pattern(1000)).await;
 
-    assert_eq!(token.error(), (401, "M_MISSING_TOKEN".to_owned()));
+    assert_eq!(token.error(), (401, "M_UNKNOWN_TOKEN".to_owned()));
     assert_eq!(path.error(), not_found());
     assert_eq!(query.error(), (400, "M_INVALID_PARAM".to_owned()));
     assert_eq!(visitor.error(), (403, "M_GUEST_ACCESS_FORBIDDEN".to_owned()));

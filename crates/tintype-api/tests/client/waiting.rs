@@ -327,9 +327,9 @@ async fn what_was_answered_no_longer_counts_as_waiting() {
     let other = alice.create().await;
     drop(waits(&server, &bob, &mxc, "").await);
     only_wait(&server, 0).await;
-    let served = waits(&server, &bob, &mxc, "").await;
+    let woken = waits(&server, &bob, &mxc, "").await;
     alice.put(&mxc).body("hello").await;
-    served.await;
+    woken.await;
     let late = waits(&server, &bob, &other, "?timeout_ms=1").await;
     server.advance(Duration::from_millis(1));
     late.await;

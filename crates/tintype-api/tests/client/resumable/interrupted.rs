@@ -1,18 +1,13 @@
 //! Uploads that break off, hang, or outlive the server, and go on.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use http::Method;
-use tintype_testing::{TestServer, paths, pattern, until};
+use tintype_testing::{Sending, paths, pattern, until};
 
 use super::{arriving, interrupted, is_free, is_stored, offset, offset_of, reserved};
 
 const MIB: usize = 1024 * 1024;
-
-/// What is kept of uploads that are not whole.
-fn partial_files(server: &TestServer) -> usize {
-    fs::read_dir(server.data_dir().join("media/tmp")).map_or(0, Iterator::count)
-}
 
 #[tokio::test]
 async fn an_upload_that_breaks_off_goes_on_where_it_was() {
@@ -47,6 +42,17 @@ async fn it_may_break_off_again_and_again() {
 }
 
 #[tokio::test]
+async fn a_question_is_answered_however_soon_it_comes_after_the_interruption() {
+    let (_server, alice, _, _) = reserved("").await;
+
+    for _ in 0..100 {
+        let mxc = alice.create().await;
+        arriving(&alice, &mxc, 10, b"hell").await.break_off();
+        assert_eq!(offset_of(&alice, &mxc).await, 4);
+    }
+}
+
+#[tokio::test]
 async fn without_a_length_it_goes_on_too() {
     let (_server, alice, bob, mxc) = reserved("").await;
     let mut upload = alice.put(&mxc).complete().feed_chunked().await;
@@ -76,7 +82,7 @@ async fn an_upload_that_stops_arriving_is_kept_and_goes_on() {
 }
 
 /// Checks that a request that hangs gives way, and was not taken for finished.
-async fn gives_way(upload: tintype_testing::Sending) {
+async fn gives_way(upload: Sending) {
     let answer = upload.answer_or_end().await;
     assert!(answer.as_ref().is_none_or(|answer| answer.status() >= 400), "{answer:?}");
 }
@@ -183,7 +189,7 @@ async fn what_is_not_continued_in_time_is_removed_from_the_disk() {
     let second = alice.create().await;
     interrupted(&alice, &mxc, 2 * MIB, &pattern(MIB)).await;
     alice.put(&second).incomplete().body(pattern(MIB)).await;
-    assert_eq!(partial_files(&server), 2);
+    assert_eq!(server.partial_uploads().len(), 2);
 
     server.advance(Duration::from_hours(24));
     server.advance(Duration::from_mins(2));

@@ -1,5 +1,7 @@
 //! Uploads that do not come to their end while they are read: nobody takes a stump for the whole.
 
+use std::time::Duration;
+
 use tintype_domain::Mxc;
 use tintype_testing::{Client, Receiving, TestServer, paths, pattern, until};
 
@@ -27,8 +29,9 @@ async fn a_sender_that_breaks_off_aborts_those_who_read() {
         let (server, alice, bob, mxc) = reserved("").await;
         let bytes = pattern(length);
         let mut upload = alice.put(&mxc).feed(2 * length).await;
+        upload.send(&bytes[..1]).await;
         let early = open(&bob, &mxc).await;
-        upload.send(&bytes).await;
+        upload.send(&bytes[1..]).await;
         let mut reading = open(&bob, &mxc).await;
         reading.bytes(length / 2).await;
 
@@ -126,15 +129,16 @@ async fn nobody_takes_for_whole_what_is_refused_at_its_very_end() {
 
 #[tokio::test]
 async fn a_single_byte_is_held_back_until_it_is_recorded() {
-    let (_server, alice, bob, mxc) = reserved("limits.max_user_media = 1").await;
+    let (server, alice, bob, mxc) = reserved("limits.max_user_media = 1").await;
     let mut upload = alice.put(&mxc).feed(1).await;
-    let reading = open(&bob, &mxc).await;
+    let waiting = server.waiting(bob.get(paths::download(&mxc))).await;
     alice.upload("the only one").await;
 
     upload.send("x").await;
 
     assert_eq!(upload.finish().await.status(), 403);
-    is_aborted(reading, &[]).await;
+    server.advance(Duration::from_secs(20));
+    assert_eq!(waiting.await.status(), 504);
 }
 
 #[tokio::test]

@@ -23,7 +23,8 @@ async fn finish(mut upload: Sending) {
 async fn the_head_is_that_of_the_upload() {
     let (_server, alice, bob, mxc) = reserved("").await;
     let path = paths::put(&mxc) + "?filename=a.png";
-    let upload = alice.request(Method::PUT, path).header("content-type", "image/png").feed(10).await;
+    let mut upload = alice.request(Method::PUT, path).header("content-type", "image/png").feed(10).await;
+    upload.send("x").await;
 
     let download = open(&bob, &mxc).await;
     let renamed = bob.get(paths::download(&mxc) + "/b.png").open().await;
@@ -93,7 +94,8 @@ async fn head_says_at_once_what_get_says() {
 async fn the_entity_tag_is_that_of_the_attempt() {
     let (_server, alice, bob, mxc, upload) = arriving().await;
     let other = alice.create().await;
-    let other_upload = alice.put(&other).feed(10).await;
+    let mut other_upload = alice.put(&other).feed(10).await;
+    other_upload.send("0123").await;
 
     let first = open(&bob, &mxc).await.header("etag").to_owned();
     let same = open(&bob, &mxc).await.header("etag").to_owned();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tintype_domain::Mxc;
-use tintype_testing::{Client, Sending, TestServer, paths, pattern};
+use tintype_testing::{Client, Response, Sending, TestServer, Waiting, paths, pattern, until};
 
 use super::{open_range, reserved};
 
@@ -22,7 +22,19 @@ async fn unknown() -> (TestServer, Client, Mxc, Sending) {
     upload.send("0123").await;
     // The four bytes are there when somebody can read them.
     open_range(&bob, &mxc, "bytes=3-").await;
+    until("it is over", async || streaming(&server).await == 0).await;
     (server, bob, mxc, upload)
+}
+
+async fn streaming(server: &TestServer) -> u64 {
+    server.metric("tintype_downloads_streaming").await
+}
+
+/// A download of a range that has not begun to arrive.
+async fn ahead(server: &TestServer, user: &Client, mxc: &Mxc, range: &str) -> Waiting<Response> {
+    let download = Waiting::new(user.get(paths::download(mxc)).header("range", range).into_future());
+    until("it is being served", async || streaming(server).await == 1).await;
+    download
 }
 
 #[tokio::test]
@@ -94,7 +106,8 @@ async fn of_an_unknown_length_a_range_is_what_has_arrived_of_it() {
     let (_server, bob, mxc, mut upload) = unknown().await;
 
     for (range, content_range, bytes) in [
-        ("bytes=0-", "bytes 0-3/*", "0123"),
+        ("bytes=0-100", "bytes 0-3/*", "0123"),
+        ("bytes=1-", "bytes 1-3/*", "123"),
         ("bytes=1-2", "bytes 1-2/*", "12"),
         ("bytes=2-100", "bytes 2-3/*", "23"),
         ("bytes=3-3", "bytes 3-3/*", "3"),
@@ -113,7 +126,7 @@ async fn of_an_unknown_length_a_range_is_what_has_arrived_of_it() {
 #[tokio::test]
 async fn of_an_unknown_length_a_range_waits_for_its_first_byte() {
     let (server, bob, mxc, mut upload) = unknown().await;
-    let waiting = server.waiting(bob.get(paths::download(&mxc)).header("range", "bytes=6-6")).await;
+    let waiting = ahead(&server, &bob, &mxc, "bytes=6-6").await;
 
     upload.send("45").await;
     upload.send("6").await;
@@ -126,7 +139,7 @@ async fn of_an_unknown_length_a_range_waits_for_its_first_byte() {
 #[tokio::test]
 async fn a_range_whose_first_byte_does_not_come_in_time_is_answered_late() {
     let (server, bob, mxc, _upload) = unknown().await;
-    let waiting = server.waiting(bob.get(paths::download(&mxc)).header("range", "bytes=4-")).await;
+    let waiting = ahead(&server, &bob, &mxc, "bytes=4-").await;
     let impatient = bob.get(paths::download(&mxc) + "?timeout_ms=0").header("range", "bytes=4-").await;
 
     server.advance(Duration::from_secs(20));
@@ -138,7 +151,7 @@ async fn a_range_whose_first_byte_does_not_come_in_time_is_answered_late() {
 #[tokio::test]
 async fn a_range_beyond_what_turns_out_to_be_the_end_cannot_be_satisfied() {
     let (server, bob, mxc, upload) = unknown().await;
-    let waiting = server.waiting(bob.get(paths::download(&mxc)).header("range", "bytes=4-")).await;
+    let waiting = ahead(&server, &bob, &mxc, "bytes=4-").await;
 
     assert_eq!(upload.finish().await.status(), 200);
 
@@ -161,14 +174,30 @@ async fn of_an_unknown_length_ranges_that_need_it_are_ignored() {
 }
 
 #[tokio::test]
+async fn of_an_unknown_length_all_bytes_from_the_first_are_the_whole() {
+    let (_server, bob, mxc, mut upload) = unknown().await;
+
+    // What players ask for first: they get what arrives, and not only what has arrived.
+    let mut download = open_range(&bob, &mxc, "bytes=0-").await;
+
+    assert_eq!((download.status(), download.header("content-range")), (200, ""));
+    assert_eq!(download.bytes(4).await, "0123");
+    upload.send("45").await;
+    assert_eq!(download.bytes(2).await, "45");
+    assert_eq!(upload.finish().await.status(), 200);
+    assert_eq!(download.whole().await, "");
+}
+
+#[tokio::test]
 async fn a_large_range_comes_as_it_arrives() {
     let (_server, alice, bob, mxc) = reserved("").await;
     let bytes = pattern(3_000_000);
     let mut upload = alice.put(&mxc).feed(bytes.len()).await;
+    upload.send(&bytes[..1]).await;
     let download = open_range(&bob, &mxc, "bytes=1000000-2000000").await;
     let tail = open_range(&bob, &mxc, "bytes=-500000").await;
 
-    for piece in bytes.chunks(99_999) {
+    for piece in bytes[1..].chunks(99_999) {
         upload.send(piece).await;
     }
     assert_eq!(upload.finish().await.status(), 200);
