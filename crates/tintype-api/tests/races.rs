@@ -93,6 +93,57 @@ async fn of_two_uploads_at_once_exactly_one_wins() {
     assert_eq!(server.metric("tintype_reservations_pending").await, 0);
 }
 
+/// Continues an upload over a connection that is closed afterwards; the status, unless another request took its place.
+async fn go_on(mut connection: Connection, head: String, rest: Vec<u8>, seed: usize) -> Option<u16> {
+    connection.send(head).await;
+    a_moment(seed).await;
+    connection.send(rest).await;
+    connection.head_or_end().await.map(|(status, _)| status.as_u16())
+}
+
+fn patch(user: &Client, mxc: &Mxc, offset: usize, length: usize) -> String {
+    let headers = "Content-Type: application/partial-upload\r\nUpload-Complete: ?1";
+    put(user, mxc, length).replacen("PUT", "PATCH", 1).replacen(
+        "\r\n",
+        &format!("\r\n{headers}\r\nUpload-Offset: {offset}\r\n"),
+        1,
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_continuations_at_once_never_mix_their_bytes() {
+    const START: usize = 1000;
+    const REST: usize = 40_000;
+    let server = TestServer::unlimited("").await;
+    let alice = server.user("alice").await;
+
+    for seed in 0..200 {
+        let mxc = alice.create().await;
+        assert_eq!(alice.put(&mxc).incomplete().body(vec![b'-'; START]).await.status(), 201);
+        let head = patch(&alice, &mxc, START, REST);
+        let statuses = tokio::join!(
+            go_on(server.connect().await, head.clone(), vec![b'a'; REST], seed),
+            go_on(server.connect().await, head, vec![b'b'; REST], seed + 7),
+        );
+
+        // Both may have given way to each other: then it goes on with what is there.
+        let asked = alice.head(paths::put(&mxc)).await;
+        let offset: usize = asked.header("upload-offset").parse().expect("the upload is somewhere");
+        if asked.header("upload-complete") == "?0" {
+            assert!(
+                !matches!(statuses, (Some(200), _) | (_, Some(200))),
+                "round {seed}: {statuses:?}, and at {offset}"
+            );
+            let left = START + REST - offset;
+            assert_eq!(alice.patch(&mxc, offset).complete().body(vec![b'-'; left]).await.status(), 200);
+        }
+        let stored = alice.get(paths::download(&mxc)).await;
+        assert_eq!(stored.bytes().len(), START + REST);
+        let of_both = stored.bytes()[START..offset].windows(2).filter(|pair| pair[0] != pair[1]).count();
+        assert_eq!(of_both, 0, "round {seed}: the bytes of both are in it");
+    }
+}
+
 /// A reader of a kept connection: when its answer was there.
 async fn read(connection: &mut Connection, request: &str, body: &[u8]) -> (Instant, Instant) {
     let asked = Instant::now();

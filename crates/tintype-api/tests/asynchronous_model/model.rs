@@ -5,7 +5,7 @@ use std::time::Duration;
 use tintype_domain::Mxc;
 use tintype_testing::{Receiving, Sending};
 
-use super::Kind;
+use super::{Kind, Who};
 
 /// How long a reservation can be used.
 pub(super) const EXPIRES_AFTER: Duration = Duration::from_hours(24);
@@ -73,14 +73,14 @@ impl Slot {
         !self.is_expired(now) && !matches!(self.state, State::Stored(_))
     }
 
-    pub(super) fn verdict(&self, user: usize, now: Duration) -> Verdict {
+    pub(super) fn verdict(&self, who: Who, now: Duration) -> Verdict {
         let is_arriving = matches!(self.state, State::Arriving(_));
         match &self.state {
-            State::Stored(_) if user == self.creator => Verdict::Stored,
+            State::Stored(_) if who == Who::Creator => Verdict::Stored,
             State::Stored(_) => Verdict::Forbidden,
             _ if self.is_expired(now) && is_arriving => Verdict::Twilight,
             _ if self.is_expired(now) => Verdict::NotFound,
-            _ if user != self.creator => Verdict::Forbidden,
+            _ if who == Who::Stranger => Verdict::Forbidden,
             State::Arriving(arriving) if arriving.kind.resumable => Verdict::Resumable,
             State::Arriving(_) => Verdict::Arriving,
             State::Reserved | State::Interrupted(_) => Verdict::Open,

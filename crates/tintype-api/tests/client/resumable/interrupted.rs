@@ -199,6 +199,32 @@ async fn what_is_not_continued_in_time_is_removed_from_the_disk() {
 }
 
 #[tokio::test]
+async fn an_upload_that_is_under_way_when_its_reservation_expires_may_finish() {
+    let (server, alice, bob, mxc) = reserved("").await;
+    interrupted(&alice, &mxc, 10, b"hell").await;
+    let mut patch = alice.patch(&mxc, 4).complete().feed(6).await;
+    patch.send("o ").await;
+
+    server.advance(Duration::from_hours(25));
+    patch.send("hell").await;
+
+    is_stored(&patch.finish().await, &bob, &mxc, b"hello hell").await;
+}
+
+#[tokio::test]
+async fn what_breaks_off_after_its_reservation_expired_is_dropped() {
+    let (server, alice, _, mxc) = reserved("").await;
+    let upload = arriving(&alice, &mxc, 10, b"hell").await;
+    server.advance(Duration::from_hours(25));
+
+    upload.break_off();
+
+    until("it is expired", async || alice.head(paths::put(&mxc)).await.status() == 404).await;
+    server.advance(Duration::from_mins(2));
+    server.holds_nothing().await;
+}
+
+#[tokio::test]
 async fn what_expired_while_the_server_was_down_is_removed_too() {
     let (server, alice, _, mxc) = reserved("").await;
     interrupted(&alice, &mxc, 2 * MIB, &pattern(MIB)).await;
