@@ -228,28 +228,28 @@ struct Begun {
 /// Every second upload can be continued; of these, every second one breaks off in the middle and goes on.
 fn upload(client: &Client, kind: usize, uri: &str, body: &[u8], sent: &AtomicU64) -> std::io::Result<bool> {
     let mut connection = Connection::open(client.address)?;
-    let send = |connection: &mut Connection, bytes: &[u8]| {
+    let pass_on = |connection: &mut Connection, bytes: &[u8]| {
         bytes.chunks(PIECE).try_for_each(|piece| {
             sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
             connection.send(piece)
         })
     };
-    if kind % 2 == 0 {
+    if kind.is_multiple_of(2) {
         connection.send(client.put_head(uri, body.len()).as_bytes())?;
-        send(&mut connection, body)?;
+        pass_on(&mut connection, body)?;
         return Ok(connection.response()?.status == 200);
     }
     connection.send(client.resumable_head(uri, body.len()).as_bytes())?;
     if kind % 4 == 1 {
-        send(&mut connection, body)?;
+        pass_on(&mut connection, body)?;
         return Ok(connection.response()?.status == 200);
     }
-    send(&mut connection, &body[..body.len() / 2])?;
+    pass_on(&mut connection, &body[..body.len() / 2])?;
     let (status, offset) = client.progress(uri)?;
     let Some(offset) = offset else { panic!("how far an upload is was answered with {status}") };
     let mut connection = Connection::open(client.address)?;
     connection.send(client.patch_head(uri, offset, body.len() - offset).as_bytes())?;
-    send(&mut connection, &body[offset..])?;
+    pass_on(&mut connection, &body[offset..])?;
     Ok(connection.response()?.status == 200)
 }
 
