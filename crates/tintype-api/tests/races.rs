@@ -10,8 +10,9 @@ use std::{
 use tintype_domain::Mxc;
 use tintype_testing::{Client, Connection, Response, TestServer, paths};
 use tokio::{
-    sync::Barrier,
+    sync::{Barrier, Mutex},
     task::{JoinSet, yield_now},
+    time::sleep,
 };
 
 /// How many pairs of uploads are raced, and on how many lanes at once.
@@ -20,10 +21,13 @@ const LANES: usize = 8;
 
 /// How many downloads are raced against the end of their upload, and how many of them at once.
 const DOWNLOADS: usize = 10_000;
-const AT_ONCE: usize = 50;
+const AT_ONCE: usize = 20;
 
 /// How long a download may take to hear of the end of its upload.
 const PROMPTLY: Duration = Duration::from_millis(50);
+
+/// How many rounds the machine may hold up.
+const HELD_UP: usize = 3;
 
 fn put(user: &Client, mxc: &Mxc, length: usize) -> String {
     let (path, token) = (paths::put(mxc), user.token());
@@ -39,9 +43,14 @@ fn get(user: &Client, mxc: &Mxc) -> String {
 
 /// Gives way to others, more or less often: a tiny offset in time.
 async fn a_moment(seed: usize) {
-    for _ in 0..seed.wrapping_mul(2_654_435_761) % 61 {
+    for _ in 0..scattered(seed) % 61 {
         yield_now().await;
     }
+}
+
+/// A number that says little about the one it is made of.
+fn scattered(seed: usize) -> usize {
+    seed.wrapping_mul(2_654_435_761) >> 8
 }
 
 async fn upload(connection: &mut Connection, head: String, body: Vec<u8>, seed: usize) -> Response {
@@ -144,61 +153,101 @@ async fn two_continuations_at_once_never_mix_their_bytes() {
     }
 }
 
-/// A reader of a kept connection: when its answer was there.
-async fn read(connection: &mut Connection, request: &str, body: &[u8]) -> (Instant, Instant) {
+/// Downloads that are raced against the end of their upload, and who uploads.
+struct Race {
+    alice: Client,
+    sender: Connection,
+    readers: Vec<Connection>,
+}
+
+/// What a reader asks for and has to get.
+struct Expected {
+    request: String,
+    body: Vec<u8>,
+}
+
+/// Downloads, and says when that was asked for and when the answer was there.
+async fn read(connection: &mut Connection, expected: &Expected) -> (Instant, Instant) {
     let asked = Instant::now();
-    connection.send(request).await;
+    connection.send(&expected.request).await;
     let answer = connection.response().await;
     let answered = Instant::now();
-    assert_eq!((answer.status(), &answer.bytes()[..]), (200, body));
+    assert_eq!((answer.status(), &answer.bytes()[..]), (200, &expected.body[..]));
     (asked, answered)
 }
 
-/// Races downloads against the end of their upload, and checks that each was answered promptly after it.
-async fn nobody_sleeps_through_the_end(config: &str) {
-    let server = TestServer::unlimited(config).await;
-    let alice = server.user("alice").await;
-    let mut connections = Vec::new();
-    for _ in 0..AT_ONCE {
-        connections.push(server.connect().await);
+impl Race {
+    async fn new(server: &TestServer) -> Self {
+        let mut readers = Vec::new();
+        for _ in 0..AT_ONCE {
+            readers.push(server.connect().await);
+        }
+        Self { alice: server.user("alice").await, sender: server.connect().await, readers }
     }
-    let mut sender = server.connect().await;
-    let mut slowest = Duration::ZERO;
 
-    for round in 0..DOWNLOADS / AT_ONCE {
-        let mxc = alice.create().await;
+    /// Uploads, and has all readers download that at about the same time. Returns how long after the end of the upload
+    /// the last of them had its answer; of those who asked only then, how long after that.
+    async fn run(&mut self, round: usize) -> Duration {
+        let mxc = self.alice.create().await;
         let body = format!("round {round}").into_bytes();
         let (most, last) = body.split_at(body.len() - 1);
-        let request: Arc<str> = get(&alice, &mxc).into();
+        let expected = Arc::new(Expected { request: get(&self.alice, &mxc), body: body.clone() });
         let begin = Arc::new(Barrier::new(AT_ONCE + 1));
-        let mut readers = JoinSet::new();
-        for (number, mut connection) in connections.drain(..).enumerate() {
-            let (request, body, begin) = (Arc::clone(&request), body.clone(), Arc::clone(&begin));
-            readers.spawn(async move {
+        let mut reading = JoinSet::new();
+        for (number, mut connection) in self.readers.drain(..).enumerate() {
+            let (expected, begin) = (Arc::clone(&expected), Arc::clone(&begin));
+            let seed = round * AT_ONCE + number;
+            reading.spawn(async move {
                 begin.wait().await;
-                a_moment(round * AT_ONCE + number).await;
-                let times = read(&mut connection, &request, &body).await;
+                // Before, during and after the upload: the moment is what is random here.
+                sleep(Duration::from_millis(scattered(seed) as u64 % 6)).await;
+                a_moment(seed).await;
+                let times = read(&mut connection, &expected).await;
                 (connection, times)
             });
         }
 
-        sender.send(put(&alice, &mxc, body.len())).await;
+        self.sender.send(put(&self.alice, &mxc, body.len())).await;
         begin.wait().await;
         a_moment(round + 1).await;
-        sender.send(most).await;
+        self.sender.send(most).await;
         a_moment(round + 2).await;
-        sender.send(last).await;
-        assert_eq!(sender.response().await.status(), 200);
+        self.sender.send(last).await;
+        assert_eq!(self.sender.response().await.status(), 200);
         let stored = Instant::now();
 
-        while let Some(reader) = readers.join_next().await {
+        let mut slowest = Duration::ZERO;
+        while let Some(reader) = reading.join_next().await {
             let (connection, (asked, answered)) = reader.expect("the download is whole");
-            connections.push(connection);
+            self.readers.push(connection);
             slowest = slowest.max(answered.saturating_duration_since(stored.max(asked)));
         }
+        slowest
+    }
+}
+
+/// Races downloads against the end of their upload, and checks that each was answered promptly after it.
+async fn nobody_sleeps_through_the_end(config: &str) {
+    // Each of these takes all the cores there are, and the time that it takes is what is tested.
+    static ALONE: Mutex<()> = Mutex::const_new(());
+    let _alone = ALONE.lock().await;
+    let server = TestServer::unlimited(config).await;
+    let mut race = Race::new(&server).await;
+    let mut slowest = Duration::ZERO;
+    let mut held_up = 0;
+
+    for round in 0..DOWNLOADS / AT_ONCE {
+        let mut late = race.run(round).await;
+        if late > PROMPTLY && held_up < HELD_UP {
+            // The machine may have been busy elsewhere: then it is not late again. A wake-up that is lost never comes,
+            // and one that is left to a timer is late each time.
+            held_up += 1;
+            late = race.run(round).await;
+        }
+        slowest = slowest.max(late);
     }
 
-    println!("the slowest of {DOWNLOADS} was answered {slowest:?} after the end of its upload");
+    println!("the slowest of {DOWNLOADS} was answered {slowest:?} after the end of its upload ({held_up} held up)");
     assert!(slowest <= PROMPTLY, "a download was answered {slowest:?} after the end of its upload");
 }
 
