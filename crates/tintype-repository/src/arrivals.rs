@@ -114,3 +114,123 @@ fn break_off(entry: Option<Entry>) {
         arriving.growing.break_off();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use bytes::Bytes;
+    use tempfile::TempDir;
+    use tintype_domain::OsRandomness;
+    use tintype_storage::blobs::{Files, Incoming};
+
+    use super::*;
+
+    async fn arriving(folder: &Path, attempt: u64) -> (Incoming, Arc<Arriving>) {
+        let files = Files::open_shared(folder, Arc::new(OsRandomness)).unwrap();
+        let mut incoming = files.receive().await.unwrap();
+        incoming.write(Bytes::from_static(b"bytes")).await.unwrap();
+        let growing = files.grow(&mut incoming, None).await.unwrap();
+        (incoming, Arc::new(Arriving { content_type: Vec::new(), filename: None, attempt, growing }))
+    }
+
+    fn mxc() -> Mxc {
+        "mxc://localhost/one".parse().unwrap()
+    }
+
+    fn is_read(arrivals: &Arrivals) -> bool {
+        arrivals.arriving(&mxc()).is_some()
+    }
+
+    /// A resumable request that was interrupted, and the number of its interruption.
+    fn interrupted(arrivals: &Arrivals, arriving: &Arc<Arriving>) -> u64 {
+        arrivals.begins(&mxc(), &Running::default());
+        arrivals.can_be_read(&mxc(), arriving);
+        arrivals.interrupted(&mxc())
+    }
+
+    #[tokio::test]
+    async fn readers_are_let_go_when_nobody_goes_on() {
+        let folder = TempDir::new().unwrap();
+        let (_incoming, arriving) = arriving(folder.path(), 1).await;
+        let arrivals = Arrivals::default();
+        let interruption = interrupted(&arrivals, &arriving);
+        assert!(is_read(&arrivals));
+
+        arrivals.give_up(&mxc(), interruption);
+
+        assert!(!is_read(&arrivals));
+        arriving.growing.reaches(u64::MAX).await;
+        assert!(!arriving.growing.is_whole());
+        assert!(arrivals.entries().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_interruption_that_is_over_lets_nobody_go() {
+        let folder = TempDir::new().unwrap();
+        let (_incoming, arriving) = arriving(folder.path(), 1).await;
+        let arrivals = Arrivals::default();
+        let over = interrupted(&arrivals, &arriving);
+
+        arrivals.begins(&mxc(), &Running::default());
+        arrivals.give_up(&mxc(), over);
+        assert!(is_read(&arrivals), "while another request goes on");
+
+        arrivals.interrupted(&mxc());
+        arrivals.give_up(&mxc(), over);
+        assert!(is_read(&arrivals), "after another interruption");
+    }
+
+    #[tokio::test]
+    async fn an_interruption_of_another_upload_lets_nobody_go() {
+        let folder = TempDir::new().unwrap();
+        let (_first, first) = arriving(folder.path(), 1).await;
+        let (_second, second) = arriving(folder.path(), 2).await;
+        let arrivals = Arrivals::default();
+        let of_first = interrupted(&arrivals, &first);
+        arrivals.broke_off(&mxc());
+
+        interrupted(&arrivals, &second);
+        arrivals.give_up(&mxc(), of_first);
+
+        assert!(is_read(&arrivals));
+    }
+
+    #[tokio::test]
+    async fn an_interruption_before_there_was_anything_to_read_lets_nobody_go() {
+        let folder = TempDir::new().unwrap();
+        let (_incoming, arriving) = arriving(folder.path(), 1).await;
+        let arrivals = Arrivals::default();
+        arrivals.begins(&mxc(), &Running::default());
+        let of_nothing = arrivals.interrupted(&mxc());
+        assert!(arrivals.entries().is_empty());
+
+        interrupted(&arrivals, &arriving);
+        arrivals.give_up(&mxc(), of_nothing);
+
+        assert!(is_read(&arrivals));
+    }
+
+    #[tokio::test]
+    async fn what_is_recorded_is_read_to_its_end_and_forgotten() {
+        let folder = TempDir::new().unwrap();
+        let (_incoming, arriving) = arriving(folder.path(), 1).await;
+        let arrivals = Arrivals::default();
+        arrivals.begins(&mxc(), &Running::default());
+        arrivals.can_be_read(&mxc(), &arriving);
+
+        arrivals.finished(&mxc());
+
+        assert!(arriving.growing.is_whole());
+        assert!(arrivals.entries().is_empty());
+    }
+
+    #[test]
+    fn a_plain_upload_cannot_be_cut() {
+        let arrivals = Arrivals::default();
+
+        assert!(arrivals.running(&mxc()).is_none());
+        assert_eq!(arrivals.interrupted(&mxc()), 0);
+        arrivals.give_up(&mxc(), 0);
+    }
+}

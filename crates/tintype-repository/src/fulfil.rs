@@ -277,3 +277,6 @@ pub(crate) struct Claimed {
     pub(crate) holder: i64,
     pub(crate) reservation: Reservation,
 }
+
+#[cfg(test)]
+mod tests;
