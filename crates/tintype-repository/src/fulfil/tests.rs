@@ -192,7 +192,7 @@ async fn a_plain_upload_that_is_dropped_anywhere_gives_its_reservation_back() {
         match progress {
             Ok(UploadProgress::Kept(kept)) => assert_eq!(kept.offset, 0, "after {polls} polls"),
             // It was whole when it was dropped.
-            Ok(UploadProgress::Stored { size }) => assert_eq!(size, 52, "after {polls} polls"),
+            Ok(UploadProgress::Stored { size }) => assert_eq!(size, 53, "after {polls} polls"),
             Err(error) => panic!("after {polls} polls: {error}"),
         }
         if ended.is_some() {
