@@ -5,7 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tintype_domain::Mxc;
@@ -38,13 +41,17 @@ pub(crate) struct Running {
 struct Entry {
     arriving: Option<Arc<Arriving>>,
     running: Option<Running>,
-    /// How many requests have brought something: tells an interruption that is over from one that lasts.
-    requests: u64,
+    /// The number of its last request: tells an interruption that is over from one that lasts.
+    request: u64,
 }
 
 /// All that is arriving.
 #[derive(Default)]
-pub(crate) struct Arrivals(Mutex<HashMap<Mxc, Entry>>);
+pub(crate) struct Arrivals {
+    entries: Mutex<HashMap<Mxc, Entry>>,
+    /// Requests so far, of all media: an entry may go and come again, and its numbers must not.
+    requests: AtomicU64,
+}
 
 impl Arrivals {
     /// What can be read of this media already.
@@ -62,7 +69,7 @@ impl Arrivals {
         let mut entries = self.entries();
         let entry = entries.entry(mxc.clone()).or_default();
         entry.running = Some(running.clone());
-        entry.requests += 1;
+        entry.request = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
     }
 
     /// From here on there is something to read.
@@ -76,17 +83,17 @@ impl Arrivals {
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(mxc) else { return 0 };
         entry.running = None;
-        let requests = entry.requests;
+        let request = entry.request;
         if entry.arriving.is_none() {
             entries.remove(mxc);
         }
-        requests
+        request
     }
 
     /// Nothing came since that interruption: readers are let go.
     pub(crate) fn give_up(&self, mxc: &Mxc, interruption: u64) {
         let mut entries = self.entries();
-        if entries.get(mxc).is_some_and(|entry| entry.running.is_none() && entry.requests == interruption) {
+        if entries.get(mxc).is_some_and(|entry| entry.running.is_none() && entry.request == interruption) {
             break_off(entries.remove(mxc));
         }
     }
@@ -105,7 +112,7 @@ impl Arrivals {
 
     fn entries(&self) -> MutexGuard<'_, HashMap<Mxc, Entry>> {
         // Every change under this lock is whole before anything in it could panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -12,12 +12,13 @@ use tintype_storage::{
     blobs::{Incoming, PartialName},
     records::{Body, Fulfil, InsertMedia, InsertOutcome, NewBlob, Partial, Release},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     FulfilError, Fulfilled, Kept, Repository, StorageError,
     arrivals::{Arriving, Running},
     background::Observed,
-    fulfil::Claimed,
+    fulfil::{Claimed, Hold},
 };
 
 /// How long to wait before the records are asked again to give a reservation back.
@@ -56,6 +57,8 @@ struct State {
     length: Option<u64>,
     /// Where the bytes are kept if the upload is interrupted; without it they are not.
     kept_as: Option<PartialName>,
+    /// What earlier requests brought, until this one has opened it.
+    left: Option<Partial>,
     /// Bytes that need no file yet.
     small: BytesMut,
     incoming: Option<Incoming>,
@@ -66,20 +69,14 @@ struct State {
 
 impl Attempt {
     /// Begins with nothing.
-    pub(crate) fn new(
-        repository: &Repository,
-        claimed: Claimed,
-        labels: Labels,
-        length: Option<u64>,
-        kept_as: Option<PartialName>,
-    ) -> Self {
-        let Claimed { mxc, holder, reservation } = claimed;
+    pub(crate) fn new(claimed: Claimed, labels: Labels, length: Option<u64>, kept_as: Option<PartialName>) -> Self {
+        let Hold { repository, mxc, holder, reservation, left } = claimed.take();
         let running = Running::default();
         if kept_as.is_some() {
             repository.0.arrivals.begins(&mxc, &running);
         }
         Self(Some(State {
-            repository: repository.clone(),
+            repository,
             mxc,
             holder,
             creator: reservation.creator,
@@ -87,6 +84,7 @@ impl Attempt {
             labels,
             length,
             kept_as,
+            left: left.filter(|left| left.size > 0),
             small: BytesMut::new(),
             incoming: None,
             running,
@@ -100,6 +98,7 @@ impl Attempt {
         let repository = state.repository.clone();
         if let Some(name) = state.kept_as.clone() {
             state.incoming = Some(repository.0.blobs.resume(&name, size).await?);
+            state.left = None;
         }
         if let Some(arriving) = repository.0.arrivals.arriving(&state.mxc)
             && let Some(incoming) = &mut state.incoming
@@ -246,6 +245,10 @@ impl State {
                 if let Err(error) = self.repository.find_stored(&self.mxc).await {
                     tracing::warn!(%error, "an upload was recorded and could not be read back");
                 }
+                if let Some(name) = &self.kept_as {
+                    // Of a small upload the bytes are in the records now; a large one has another name.
+                    self.repository.discard_partial(name).await;
+                }
                 inner.arrivals.finished(&self.mxc);
                 inner.metrics.fulfilled();
                 inner.waiting.call(&self.mxc);
@@ -302,6 +305,13 @@ impl State {
             self.give_up().await;
             return Ok(());
         };
+        if let Some(left) = self.left.take() {
+            // It was not even opened.
+            let interruption = self.repository.0.arrivals.interrupted(&self.mxc);
+            self.let_go_later(interruption);
+            self.release(Some(left)).await;
+            return Ok(());
+        }
         let paused = match self.open_file().await {
             Ok(()) => match self.incoming.take() {
                 Some(incoming) => incoming.pause().await.map_err(StorageError::from),
@@ -334,29 +344,9 @@ impl State {
         self.release(None).await;
     }
 
-    /// Gives the reservation back. Without this nobody could ever use it, so it is tried until it succeeds.
     async fn release(&self, partial: Option<Partial>) {
-        let repository = self.repository.clone();
         let release = Release { mxc: self.mxc.clone(), holder: self.holder, partial };
-        let (mxc, ended) = (self.mxc.clone(), self.running.ended.clone());
-        let again = release.clone();
-        let released = async move |release| {
-            let outcome = repository.0.records.release(release).await;
-            if outcome.is_ok() {
-                repository.0.waiting.call(&mxc);
-                ended.cancel();
-            }
-            outcome
-        };
-        if let Err(error) = released(release).await {
-            tracing::warn!(%error, media = %self.mxc, "a reservation could not be given back; it is tried again");
-            self.repository.0.background.while_open(async move {
-                tokio::time::sleep(RELEASE_RETRY).await;
-                while released(again.clone()).await.is_err() {
-                    tokio::time::sleep(RELEASE_RETRY).await;
-                }
-            });
-        }
+        self.repository.give_back(release, self.running.ended.clone()).await;
     }
 
     /// Readers of an interrupted upload wait for its rest, but not for ever.
@@ -371,5 +361,31 @@ impl State {
                 inner.arrivals.give_up(&mxc, interruption);
             }
         });
+    }
+}
+
+impl Repository {
+    /// Gives a reservation back. Without this nobody could ever use it, so it is tried until it succeeds.
+    pub(crate) async fn give_back(&self, release: Release, ended: CancellationToken) {
+        let repository = self.clone();
+        let mxc = release.mxc.clone();
+        let again = release.clone();
+        let released = async move |release: Release| {
+            let outcome = repository.0.records.release(release.clone()).await;
+            if outcome.is_ok() {
+                repository.0.waiting.call(&release.mxc);
+                ended.cancel();
+            }
+            outcome
+        };
+        if let Err(error) = released(release).await {
+            tracing::warn!(%error, media = %mxc, "a reservation could not be given back; it is tried again");
+            self.0.background.while_open(async move {
+                tokio::time::sleep(RELEASE_RETRY).await;
+                while released(again.clone()).await.is_err() {
+                    tokio::time::sleep(RELEASE_RETRY).await;
+                }
+            });
+        }
     }
 }

@@ -12,8 +12,9 @@ use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use tintype_domain::{Mxc, Timestamp};
 use tintype_storage::{
     blobs::{BlobsError, PartialName},
-    records::{Claim, ClaimOutcome, ClaimPartial, RecordsError, Reservation},
+    records::{Claim, ClaimOutcome, ClaimPartial, Partial, RecordsError, Release, Reservation},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     BodyError, Caller, RateLimited, ReceiveError, Repository, StorageError, Upload,
@@ -154,7 +155,8 @@ impl Announced {
             let text = format!("{} and {other} bytes", length.unwrap_or_default());
             return Err(FulfilError::InconsistentLength(text));
         }
-        if let (Some(end), Some(length)) = (end, length)
+        if let Some(length) = length
+            && let end = end.unwrap_or(offset)
             && end > length
         {
             return Err(FulfilError::InconsistentLength(format!("{length} bytes, and {end} are sent")));
@@ -185,18 +187,13 @@ impl Repository {
         let labels = Labels { content_type: upload.content_type, filename: upload.filename };
         let name = resumable.map(|_| PartialName::random(&*self.0.randomness));
         let partial = name.clone().map(|name| labels.partial(name, 0, announced.length));
-        let claim = self.claim(caller, mxc, ClaimPartial::Replace(partial)).await?;
-        // What an earlier, interrupted upload left is not part of this one.
-        self.0.arrivals.broke_off(mxc);
-        if let Some(earlier) = &claim.reservation.partial {
-            self.discard_partial(&earlier.name).await;
-        }
-        let mut attempt = Attempt::new(self, claim, labels, announced.length, name);
+        let claimed = self.claim(caller, mxc, ClaimPartial::Replace(partial)).await?;
+        let mut attempt = Attempt::new(claimed, labels, announced.length, name);
         let brought = self.bring(&mut attempt, announced, body).await;
         attempt.conclude(brought).await
     }
 
-    /// Takes the reservation for one request.
+    /// Takes the reservation for one request. It is given back even if the request is dropped before it knows.
     pub(crate) async fn claim(
         &self,
         caller: &Caller,
@@ -211,14 +208,31 @@ impl Repository {
         self.0.randomness.fill(&mut random);
         let holder = i64::from_ne_bytes(random);
         let (user, now) = (user.user_id.clone(), self.0.clock.now());
+        let replaces = matches!(partial, ClaimPartial::Replace(_));
         let claim = Claim { mxc: mxc.clone(), user, now, holder, partial };
-        match self.0.records.claim(claim).await? {
-            ClaimOutcome::Claimed(reservation) => Ok(Claimed { mxc: mxc.clone(), holder, reservation }),
-            ClaimOutcome::NotFound => Err(FulfilError::NotFound),
-            ClaimOutcome::NotTheCreator => Err(FulfilError::NotTheCreator),
-            ClaimOutcome::Stored { .. } => Err(FulfilError::AlreadyStored),
-            ClaimOutcome::Held => Err(FulfilError::BeingReceived),
-        }
+        let (repository, mxc) = (self.clone(), mxc.clone());
+        let claiming = self.0.background.finish(async move {
+            match repository.0.records.claim(claim).await? {
+                ClaimOutcome::Claimed(reservation) => {
+                    let earlier = reservation.partial.clone();
+                    let left = if replaces { None } else { earlier.clone() };
+                    let hold = Hold { repository, mxc, holder, reservation, left };
+                    if replaces {
+                        // What an earlier, interrupted upload left is not part of this one.
+                        hold.repository.0.arrivals.broke_off(&hold.mxc);
+                        if let Some(earlier) = earlier {
+                            hold.repository.discard_partial(&earlier.name).await;
+                        }
+                    }
+                    Ok(Claimed(Some(hold)))
+                }
+                ClaimOutcome::NotFound => Err(FulfilError::NotFound),
+                ClaimOutcome::NotTheCreator => Err(FulfilError::NotTheCreator),
+                ClaimOutcome::Stored { .. } => Err(FulfilError::AlreadyStored),
+                ClaimOutcome::Held => Err(FulfilError::BeingReceived),
+            }
+        });
+        claiming.await.unwrap_or_else(|error| Err(StorageError::Blobs(std::io::Error::other(error).into()).into()))
     }
 
     /// Takes the body of one request. Dropped at any moment, it leaves the attempt in order.
@@ -271,11 +285,53 @@ impl Repository {
     }
 }
 
-/// A reservation that one request holds.
-pub(crate) struct Claimed {
+/// A reservation that one request holds. Dropped, it is given back as it was taken.
+pub(crate) struct Claimed(Option<Hold>);
+
+/// What is known of a reservation that is held.
+pub(crate) struct Hold {
+    pub(crate) repository: Repository,
     pub(crate) mxc: Mxc,
     pub(crate) holder: i64,
     pub(crate) reservation: Reservation,
+    /// What is kept of its upload if it is given back as it was taken.
+    pub(crate) left: Option<Partial>,
+}
+
+impl Claimed {
+    /// What earlier requests brought.
+    pub(crate) fn partial(&self) -> Option<&Partial> {
+        self.0.as_ref()?.reservation.partial.as_ref()
+    }
+
+    /// Whoever calls this gives the reservation back.
+    pub(crate) fn take(mut self) -> Hold {
+        self.0.take().expect("it is taken once, when nobody has it any more")
+    }
+
+    /// Gives the reservation back as it was taken, and returns when that is done.
+    pub(crate) async fn give_back(self) {
+        let hold = self.take();
+        let background = hold.repository.0.background.clone();
+        // That it failed was logged; it is tried again.
+        let _ = background.finish(hold.give_back()).await;
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        if let Some(hold) = self.0.take() {
+            let background = hold.repository.0.background.clone();
+            background.finish(hold.give_back());
+        }
+    }
+}
+
+impl Hold {
+    async fn give_back(self) {
+        let Self { repository, mxc, holder, left, .. } = self;
+        repository.give_back(Release { mxc, holder, partial: left }, CancellationToken::new()).await;
+    }
 }
 
 #[cfg(test)]

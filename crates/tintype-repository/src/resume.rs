@@ -7,15 +7,12 @@
 use bytes::Bytes;
 use futures_util::Stream;
 use tintype_domain::Mxc;
-use tintype_storage::{
-    blobs::PartialName,
-    records::{ClaimPartial, Release},
-};
+use tintype_storage::{blobs::PartialName, records::ClaimPartial};
 
 use crate::{
     BodyError, Caller, Completion, FulfilError, Fulfilled, Kept, Repository, Resumable,
     attempt::{Attempt, Labels},
-    fulfil::{Announced, Claimed},
+    fulfil::Announced,
     rates::Action,
     receive::uploader,
 };
@@ -110,14 +107,13 @@ impl Repository {
             }
         }
         let claimed = self.claim(caller, mxc, ClaimPartial::Keep).await?;
-        let partial = claimed.reservation.partial.clone();
+        let partial = claimed.partial().cloned();
         let (size, earlier) = partial.as_ref().map_or((0, None), |partial| (partial.size, partial.length));
         let announced = match Announced::of(offset, earlier, content_length, resumable) {
             Ok(announced) if size == offset => announced,
             // Another request came in between.
             outcome => {
-                let release = Release { mxc: mxc.clone(), holder: claimed.holder, partial };
-                self.0.records.release(release).await?;
+                claimed.give_back().await;
                 outcome?;
                 return Err(FulfilError::WrongOffset { expected: size, provided: offset });
             }
@@ -126,7 +122,7 @@ impl Repository {
             Some(partial) => (partial.name, Labels { content_type: partial.content_type, filename: partial.filename }),
             None => (PartialName::random(&*self.0.randomness), Labels::unknown()),
         };
-        let mut attempt = Attempt::new(self, claimed, labels, announced.length, Some(name));
+        let mut attempt = Attempt::new(claimed, labels, announced.length, Some(name));
         let brought = match attempt.resume(size).await {
             Ok(()) => self.bring(&mut attempt, announced, body).await,
             Err(error) => Err(error.into()),
@@ -142,13 +138,7 @@ impl Repository {
         uploader(caller)?;
         self.0.limiters.check(Action::Upload, caller)?;
         self.take_over(caller, mxc).await?;
-        let Claimed { holder, reservation, .. } = self.claim(caller, mxc, ClaimPartial::Replace(None)).await?;
-        self.0.arrivals.broke_off(mxc);
-        if let Some(partial) = &reservation.partial {
-            self.discard_partial(&partial.name).await;
-        }
-        self.0.records.release(Release { mxc: mxc.clone(), holder, partial: None }).await?;
-        self.0.waiting.call(mxc);
+        self.claim(caller, mxc, ClaimPartial::Replace(None)).await?.give_back().await;
         Ok(())
     }
 

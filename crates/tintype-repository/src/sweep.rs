@@ -21,7 +21,10 @@ pub(crate) async fn what_a_crash_left(records: &Records, blobs: &Files) -> Resul
     records.release_all().await?;
     let mut partial = HashSet::new();
     for (name, size) in records.partials().await? {
-        if blobs.has_partial(&name, size).await? {
+        if size == 0 {
+            // What may be in its file was recorded nowhere: it is swept.
+            records.forget_partial(name).await?;
+        } else if blobs.cut_partial(&name, size).await? {
             partial.insert(name);
         } else {
             tracing::warn!(file = name.as_str(), "what an interrupted upload had left is lost");

@@ -267,8 +267,8 @@ async fn an_attempt_that_is_dropped_while_it_opens_what_was_kept_loses_nothing_o
         let mxc = installation.reserve().await;
         installation.put(&mxc, RESUMABLE, broken("what an earlier request has left")).await.unwrap_err();
         let claimed = repository.claim(&installation.creator, &mxc, ClaimPartial::Keep).await.unwrap();
-        let name = claimed.reservation.partial.as_ref().unwrap().name.clone();
-        let mut attempt = Attempt::new(repository, claimed, Labels::unknown(), None, Some(name));
+        let name = claimed.partial().unwrap().name.clone();
+        let mut attempt = Attempt::new(claimed, Labels::unknown(), None, Some(name));
 
         let resumed = polled(attempt.resume(32), polls).await;
         drop(attempt);

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use tintype_domain::{ContentHash, ContentHasher};
-use tokio::task::JoinHandle;
+use tokio::{runtime::Handle, task::JoinHandle};
 
 use super::{BlobsError, Growing};
 
@@ -35,6 +35,8 @@ const PACE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct Incoming {
     state: State,
+    /// Where its blocks are written.
+    runtime: Option<Handle>,
     block: Vec<u8>,
     /// A block that was written, to be filled again.
     spare: Vec<u8>,
@@ -67,26 +69,34 @@ struct Temporary {
 
 /// Removes the file when dropped, unless it was renamed.
 #[derive(Debug)]
-pub(super) struct TemporaryPath(Option<PathBuf>);
+pub(super) struct TemporaryPath {
+    path: PathBuf,
+    /// Whether the file goes with this.
+    removed: bool,
+}
 
 impl TemporaryPath {
+    pub(super) fn on_drop(&self) -> Dropped {
+        if self.removed { Dropped::Removed } else { Dropped::Left }
+    }
+
     pub(super) fn path(&self) -> &Path {
-        self.0.as_deref().expect("the path is there until the file was renamed")
+        &self.path
     }
 
     /// The file has another name now, or stays where it is.
     pub(super) fn keep(mut self) {
-        self.0 = None;
+        self.removed = false;
     }
 }
 
 impl Drop for TemporaryPath {
     fn drop(&mut self) {
-        if let Some(path) = &self.0
-            && let Err(error) = std::fs::remove_file(path)
+        if self.removed
+            && let Err(error) = std::fs::remove_file(&self.path)
         {
             // The sweep at the next start removes it.
-            tracing::warn!(%error, path = %path.display(), "a temporary file could not be removed");
+            tracing::warn!(%error, path = %self.path.display(), "a temporary file could not be removed");
         }
     }
 }
@@ -101,20 +111,30 @@ pub struct Hashed {
     pub(super) path: TemporaryPath,
 }
 
+/// What becomes of the file of an [`Incoming`] that is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dropped {
+    /// It goes.
+    Removed,
+    /// It stays until it is removed by its name.
+    Left,
+}
+
 impl Incoming {
     /// Creates the file.
-    pub(super) async fn create(path: PathBuf) -> Result<Self, BlobsError> {
+    pub(super) async fn create(path: PathBuf, dropped: Dropped, runtime: Option<Handle>) -> Result<Self, BlobsError> {
         let file = run_blocking(move || {
             let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
             let hasher = Some(ContentHasher::default());
-            Ok(Temporary { file, path: TemporaryPath(Some(path)), hasher, written: 0, written_back: 0, growing: None })
+            let path = TemporaryPath { path, removed: dropped == Dropped::Removed };
+            Ok(Temporary { file, path, hasher, written: 0, written_back: 0, growing: None })
         })
         .await?;
-        Ok(Self::of(file))
+        Ok(Self::of(file, runtime))
     }
 
     /// Opens a file that was paused at `size` bytes. What was written after that is cut off.
-    pub(super) async fn open(path: PathBuf, size: u64) -> Result<Self, BlobsError> {
+    pub(super) async fn open(path: PathBuf, size: u64, runtime: Option<Handle>) -> Result<Self, BlobsError> {
         let file = run_blocking(move || {
             let mut file = OpenOptions::new().read(true).write(true).open(&path)?;
             if file.metadata()?.len() < size {
@@ -123,16 +143,23 @@ impl Incoming {
             file.set_len(size)?;
             file.seek(io::SeekFrom::End(0))?;
             let hasher = (size == 0).then(ContentHasher::default);
-            let path = TemporaryPath(Some(path));
+            let path = TemporaryPath { path, removed: false };
             Ok(Temporary { file, path, hasher, written: size, written_back: size, growing: None })
         })
         .await?;
-        Ok(Self::of(file))
+        Ok(Self::of(file, runtime))
     }
 
-    fn of(file: Temporary) -> Self {
+    fn of(file: Temporary, runtime: Option<Handle>) -> Self {
         let size = file.written;
-        Self { state: State::Idle(file), block: Vec::with_capacity(BLOCK), spare: Vec::new(), last_write: None, size }
+        Self {
+            state: State::Idle(file),
+            runtime,
+            block: Vec::with_capacity(BLOCK),
+            spare: Vec::new(),
+            last_write: None,
+            size,
+        }
     }
 
     /// Bytes taken so far, those of earlier requests included.
@@ -254,11 +281,15 @@ impl Incoming {
             if self.spare.capacity() == BLOCK { std::mem::take(&mut self.spare) } else { Vec::with_capacity(BLOCK) };
         let mut block = std::mem::replace(&mut self.block, next);
         self.last_write = Some(Instant::now());
-        self.state = State::Writing(tokio::task::spawn_blocking(move || {
+        let write = move || {
             let outcome = temporary.write(&block);
             block.clear();
             (temporary, block, outcome)
-        }));
+        };
+        self.state = State::Writing(match &self.runtime {
+            Some(runtime) => runtime.spawn_blocking(write),
+            None => tokio::task::spawn_blocking(write),
+        });
         Ok(())
     }
 
