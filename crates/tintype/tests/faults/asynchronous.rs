@@ -245,8 +245,12 @@ fn upload(client: &Client, kind: usize, uri: &str, body: &[u8], sent: &AtomicU64
         return Ok(connection.response()?.status == 200);
     }
     pass_on(&mut connection, &body[..body.len() / 2])?;
-    let (status, offset) = client.progress(uri)?;
-    let Some(offset) = offset else { panic!("how far an upload is was answered with {status}") };
+    let mut progress = client.progress(uri)?;
+    // The request before may just be ending.
+    while progress.0 == 409 {
+        progress = client.progress(uri)?;
+    }
+    let (204, Some(offset)) = progress else { panic!("how far an upload is was answered with {progress:?}") };
     let mut connection = Connection::open(client.address)?;
     connection.send(client.patch_head(uri, offset, body.len() - offset).as_bytes())?;
     pass_on(&mut connection, &body[offset..])?;

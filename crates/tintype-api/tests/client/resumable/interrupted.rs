@@ -42,17 +42,6 @@ async fn it_may_break_off_again_and_again() {
 }
 
 #[tokio::test]
-async fn a_question_is_answered_however_soon_it_comes_after_the_interruption() {
-    let (_server, alice, _, _) = reserved("").await;
-
-    for _ in 0..100 {
-        let mxc = alice.create().await;
-        arriving(&alice, &mxc, 10, b"hell").await.break_off();
-        assert_eq!(offset_of(&alice, &mxc).await, 4);
-    }
-}
-
-#[tokio::test]
 async fn without_a_length_it_goes_on_too() {
     let (_server, alice, bob, mxc) = reserved("").await;
     let mut upload = alice.put(&mxc).complete().feed_chunked().await;

@@ -129,7 +129,7 @@ async fn questions_give_those_who_read_no_more_time() {
 
     server.advance(ALMOST_A_MINUTE);
     assert_eq!(offset_of(&alice, &mxc).await, 4);
-    assert_eq!(alice.patch(&mxc, 4).incomplete().await.status(), 204);
+    assert_eq!(alice.patch(&mxc, 3).incomplete().body("l").await.status(), 409);
     server.advance(ALMOST_A_MINUTE);
 
     assert_eq!(reading.aborted().await, "");
@@ -162,18 +162,4 @@ async fn a_new_put_aborts_those_who_read_the_old_one() {
 
     assert_eq!(reading.aborted().await, "");
     assert_eq!(bob.get(paths::download(&mxc)).await.bytes(), "something else");
-}
-
-#[tokio::test]
-async fn a_server_that_ends_does_not_hold_readers() {
-    let (server, alice, bob, mxc) = reserved("http.drain_timeout = '1h'").await;
-    let upload = arriving(&alice, &mxc, 10, b"hell").await;
-    let mut reading = open(&bob, &mxc).await;
-    reading.bytes(4).await;
-    upload.break_off();
-    assert_eq!(offset_of(&alice, &mxc).await, 4);
-
-    server.drain().await;
-
-    assert_eq!(reading.aborted().await, "");
 }

@@ -1,5 +1,7 @@
 //! The bytes, as they come, for readers at every speed.
 
+use std::time::Duration;
+
 use tintype_testing::{
     TestServer, Waiting, paths, pattern,
     pictures::{look, png},
@@ -88,15 +90,35 @@ async fn a_download_that_waits_starts_when_the_upload_starts() {
 }
 
 #[tokio::test]
-async fn a_download_starts_before_there_is_a_byte() {
-    let (_server, alice, bob, mxc) = reserved("").await;
-    let upload = alice.put(&mxc).feed_chunked().await;
+async fn a_download_starts_with_the_first_byte_and_waits_for_it() {
+    let (server, alice, bob, mxc) = reserved("").await;
+    let mut upload = alice.put(&mxc).feed(10).await;
+    let download = server.waiting(bob.get(paths::download(&mxc)).open()).await;
+    let late = server.waiting(bob.get(paths::download(&mxc) + "?timeout_ms=5000")).await;
 
-    let download = open(&bob, &mxc).await;
+    server.advance(Duration::from_secs(5));
+    assert_eq!(late.await.error(), (504, "M_NOT_YET_UPLOADED".to_owned()));
+    upload.send("h").await;
 
-    assert_eq!(download.status(), 200);
-    assert_eq!(upload.finish().await.status(), 200);
-    assert_eq!(download.whole().await, "");
+    let mut download = download.await;
+    assert_eq!((download.status(), &download.bytes(1).await[..]), (200, &b"h"[..]));
+}
+
+#[tokio::test]
+async fn a_reader_who_could_not_tell_the_end_from_a_break_waits_for_the_whole() {
+    let (server, alice, _, mxc) = reserved("").await;
+    let mut upload = alice.put(&mxc).feed_chunked().await;
+    upload.send("hell").await;
+    // In HTTP/1.0 a body without a length ends with its connection, however that ends.
+    let mut connection = server.connect().await;
+    let (path, token) = (paths::download(&mxc), alice.token());
+    connection.send(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
+    until("it waits", async || server.waiting_downloads().await == 1).await;
+
+    upload.send("o").await;
+    upload.finish().await;
+
+    assert_eq!(connection.response().await.bytes(), "hello");
 }
 
 #[tokio::test]

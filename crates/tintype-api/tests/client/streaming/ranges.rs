@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tintype_domain::Mxc;
-use tintype_testing::{Client, Response, Sending, TestServer, Waiting, paths, pattern, until};
+use tintype_testing::{Client, Response, Sending, TestServer, Waiting, paths, pattern};
 
 use super::{open_range, reserved};
 
@@ -22,19 +22,12 @@ async fn unknown() -> (TestServer, Client, Mxc, Sending) {
     upload.send("0123").await;
     // The four bytes are there when somebody can read them.
     open_range(&bob, &mxc, "bytes=3-").await;
-    until("it is over", async || streaming(&server).await == 0).await;
     (server, bob, mxc, upload)
-}
-
-async fn streaming(server: &TestServer) -> u64 {
-    server.metric("tintype_downloads_streaming").await
 }
 
 /// A download of a range that has not begun to arrive.
 async fn ahead(server: &TestServer, user: &Client, mxc: &Mxc, range: &str) -> Waiting<Response> {
-    let download = Waiting::new(user.get(paths::download(mxc)).header("range", range).into_future());
-    until("it is being served", async || streaming(server).await == 1).await;
-    download
+    server.waiting(user.get(paths::download(mxc)).header("range", range)).await
 }
 
 #[tokio::test]
@@ -146,6 +139,21 @@ async fn a_range_whose_first_byte_does_not_come_in_time_is_answered_late() {
 
     assert_eq!(impatient.error(), (504, "M_NOT_YET_UPLOADED".to_owned()));
     assert_eq!(waiting.await.error(), (504, "M_NOT_YET_UPLOADED".to_owned()));
+}
+
+#[tokio::test]
+async fn who_waits_for_a_range_counts_as_waiting() {
+    let (server, alice, bob, mxc) = reserved("limits.max_waiting_downloads = 1").await;
+    let mut upload = alice.put(&mxc).feed_chunked().await;
+    upload.send("0123").await;
+    let other = alice.create().await;
+    let longest = ahead(&server, &bob, &mxc, "bytes=4-").await;
+
+    let next = Waiting::new(alice.get(paths::download(&other)).into_future());
+
+    assert_eq!(longest.await.error(), (504, "M_NOT_YET_UPLOADED".to_owned()));
+    alice.put(&other).body("other").await;
+    assert_eq!(next.await.bytes(), "other");
 }
 
 #[tokio::test]
