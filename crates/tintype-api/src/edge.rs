@@ -20,6 +20,8 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http_body::{Body as _, Frame, SizeHint};
 use tintype_domain::{User, UserId};
+use tintype_http::resumable::{UPLOAD_LIMIT, upload_limit};
+use tintype_storage::blobs::BlobsError;
 use tower::Service as _;
 
 use crate::{Api, Endpoints, error::MatrixError, metrics::Endpoint};
@@ -113,7 +115,13 @@ impl Endpoints {
         };
         let mut response = if request.method() == Method::OPTIONS {
             // The specification: preflight requests are answered without the endpoint's own logic.
-            StatusCode::NO_CONTENT.into_response()
+            let mut response = StatusCode::NO_CONTENT.into_response();
+            if line.endpoint == Endpoint::asynchronous_upload {
+                // What the draft of resumable uploads tells who asks for it.
+                let limit = upload_limit(api.parts.repository.largest_upload(), None);
+                response.headers_mut().insert(UPLOAD_LIMIT, limit);
+            }
+            response
         } else {
             request.extensions_mut().insert(trace);
             let answer = self.router.clone().call(request);
@@ -143,12 +151,16 @@ pub(crate) const CORS: [(HeaderName, HeaderValue); 4] = [
     (
         header::ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static(
-            "X-Requested-With, Content-Type, Authorization, Range, If-Range, If-Match, If-None-Match",
+            "X-Requested-With, Content-Type, Authorization, Range, If-Range, If-Match, If-None-Match, Upload-Complete, \
+             Upload-Offset, Upload-Length",
         ),
     ),
     (
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("Accept-Ranges, Content-Disposition, Content-Range, ETag, Retry-After"),
+        HeaderValue::from_static(
+            "Accept-Ranges, Content-Disposition, Content-Range, ETag, Location, Retry-After, Upload-Complete, \
+             Upload-Length, Upload-Limit, Upload-Offset",
+        ),
     ),
 ];
 
@@ -203,6 +215,11 @@ impl Drop for Line {
     }
 }
 
+fn is_broken_off(error: &axum::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(BlobsError::BrokenOff))
+}
+
 /// A body that knows what was sent of it.
 struct Logged {
     body: Body,
@@ -220,6 +237,10 @@ impl http_body::Body for Logged {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
         match &frame {
             Some(Ok(frame)) => self.line.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
+            // Its sender broke off, not we.
+            Some(Err(error)) if is_broken_off(error) => {
+                tracing::debug!(path = self.line.path, %error, "an answer broke off");
+            }
             Some(Err(error)) => tracing::warn!(path = self.line.path, %error, "an answer broke off"),
             None => self.line.ended = true,
         }

@@ -7,14 +7,19 @@ use std::time::Duration;
 
 use axum::{
     body::Body,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use tintype_http::{bearer::BearerError, query::QueryError};
+use tintype_http::{
+    bearer::BearerError,
+    query::QueryError,
+    resumable::{COMPLETE, INCOMPLETE, UPLOAD_COMPLETE, UPLOAD_LIMIT, UPLOAD_OFFSET, upload_limit},
+};
 use tintype_repository::{
-    AuthenticateError, BodyError, OpenError, RateLimited, ReceiveError, StorageError, ThumbnailsError,
+    AuthenticateError, BodyError, FulfilError, OpenError, RETRY_WHILE_RECEIVING, RateLimited, ReceiveError,
+    ReserveError, StorageError, ThumbnailsError,
 };
 
 /// An error as the specification words it (client-server API, "Standard error response").
@@ -22,7 +27,7 @@ use tintype_repository::{
 pub(crate) struct MatrixError {
     status: StatusCode,
     body: ErrorBody,
-    retry_after: Option<HeaderValue>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 #[derive(Debug)]
@@ -37,7 +42,28 @@ impl MatrixError {
         let mut body = Map::new();
         body.insert("errcode".to_owned(), errcode.into());
         body.insert("error".to_owned(), error.into().into());
-        Self { status, body: ErrorBody::Ours(body), retry_after: None }
+        Self { status, body: ErrorBody::Ours(body), headers: Vec::new() }
+    }
+
+    /// The same, with another error code.
+    pub(crate) fn named(mut self, errcode: &str) -> Self {
+        if let ErrorBody::Ours(body) = &mut self.body {
+            body.insert("errcode".to_owned(), errcode.into());
+        }
+        self
+    }
+
+    /// The error code, if it is one of ours.
+    pub(crate) fn errcode(&self) -> Option<&str> {
+        match &self.body {
+            ErrorBody::Ours(body) => body.get("errcode")?.as_str(),
+            ErrorBody::Theirs(_) => None,
+        }
+    }
+
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
     }
 
     fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
@@ -47,14 +73,20 @@ impl MatrixError {
         self
     }
 
-    fn retry_after(mut self, wait: Duration) -> Self {
+    fn retry_after(self, wait: Duration) -> Self {
         let seconds = wait.as_millis().div_ceil(1000).max(1);
-        self.retry_after = HeaderValue::try_from(seconds.to_string()).ok();
-        self
+        let value = HeaderValue::try_from(seconds.to_string()).expect("digits are a valid header");
+        self.with_header(header::RETRY_AFTER, value)
     }
 
     pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "M_NOT_FOUND", "There is no such media here")
+    }
+
+    /// 504 `M_NOT_YET_UPLOADED` (v1.7).
+    pub(crate) fn not_yet_uploaded() -> Self {
+        let error = "The media has not been uploaded yet; try again later";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "M_NOT_YET_UPLOADED", error)
     }
 
     pub(crate) fn invalid_param(error: impl Into<String>) -> Self {
@@ -64,6 +96,17 @@ impl MatrixError {
     /// 400 `M_UNKNOWN`: what the specification sends for nonsensical thumbnail sizes.
     pub(crate) fn nonsense(error: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", error)
+    }
+
+    fn guest() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", "Guests cannot upload media")
+    }
+
+    fn limit_exceeded(error: impl Into<String>, retry_after: Duration) -> Self {
+        let millis = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED", error)
+            .with("retry_after_ms", millis)
+            .retry_after(retry_after)
     }
 
     pub(crate) fn internal() -> Self {
@@ -82,19 +125,14 @@ impl IntoResponse for MatrixError {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(wait) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, wait);
-        }
+        headers.extend(self.headers);
         response
     }
 }
 
 impl From<RateLimited> for MatrixError {
     fn from(limited: RateLimited) -> Self {
-        let millis = u64::try_from(limited.retry_after.as_millis()).unwrap_or(u64::MAX);
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED", "Too many requests; try again later")
-            .with("retry_after_ms", millis)
-            .retry_after(limited.retry_after)
+        Self::limit_exceeded("Too many requests; try again later", limited.retry_after)
     }
 }
 
@@ -104,11 +142,14 @@ impl From<AuthenticateError> for MatrixError {
             AuthenticateError::UnknownToken => {
                 Self::new(StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN", "The access token is not known")
             }
-            AuthenticateError::Refused(refusal) => Self {
-                status: StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::UNAUTHORIZED),
-                body: ErrorBody::Theirs(refusal.body),
-                retry_after: refusal.retry_after.and_then(|wait| HeaderValue::try_from(wait).ok()),
-            },
+            AuthenticateError::Refused(refusal) => {
+                let wait = refusal.retry_after.and_then(|wait| HeaderValue::try_from(wait).ok());
+                Self {
+                    status: StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::UNAUTHORIZED),
+                    body: ErrorBody::Theirs(refusal.body),
+                    headers: wait.map(|wait| (header::RETRY_AFTER, wait)).into_iter().collect(),
+                }
+            }
             AuthenticateError::OtherServer => Self::new(
                 StatusCode::FORBIDDEN,
                 "M_FORBIDDEN",
@@ -160,6 +201,7 @@ impl From<OpenError> for MatrixError {
         match error {
             OpenError::RateLimited(limited) => limited.into(),
             OpenError::NotFound => Self::not_found(),
+            OpenError::NotYetUploaded => Self::not_yet_uploaded(),
             OpenError::Storage(error) => Self::from(&error),
         }
     }
@@ -170,9 +212,45 @@ impl From<ThumbnailsError> for MatrixError {
         match &error {
             ThumbnailsError::RateLimited(limited) => (*limited).into(),
             ThumbnailsError::NotFound => Self::not_found(),
+            ThumbnailsError::NotYetUploaded => Self::not_yet_uploaded(),
             ThumbnailsError::NotAPicture(_) => Self::nonsense(error.to_string()),
             ThumbnailsError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", error.to_string()),
             ThumbnailsError::Storage(error) => Self::from(&**error),
+        }
+    }
+}
+
+impl From<ReserveError> for MatrixError {
+    fn from(error: ReserveError) -> Self {
+        let text = error.to_string();
+        match error {
+            ReserveError::Guest => Self::guest(),
+            ReserveError::RateLimited(limited) => limited.into(),
+            ReserveError::TooManyPending { retry_after, .. } => Self::limit_exceeded(text, retry_after),
+            ReserveError::Storage(error) => Self::from(&error),
+        }
+    }
+}
+
+impl From<FulfilError> for MatrixError {
+    fn from(error: FulfilError) -> Self {
+        let text = error.to_string();
+        let cannot_overwrite = |text| Self::new(StatusCode::CONFLICT, "M_CANNOT_OVERWRITE_MEDIA", text);
+        match error {
+            FulfilError::Receive(error) => error.into(),
+            FulfilError::NotFound => Self::new(StatusCode::NOT_FOUND, "M_NOT_FOUND", text),
+            FulfilError::NotTheCreator => Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", text),
+            FulfilError::AlreadyStored => cannot_overwrite(text).with_header(UPLOAD_COMPLETE, COMPLETE),
+            FulfilError::BeingReceived => cannot_overwrite(text).retry_after(RETRY_WHILE_RECEIVING),
+            FulfilError::TakenOver => {
+                Self::new(StatusCode::CONFLICT, "M_UNKNOWN", text).with_header(UPLOAD_COMPLETE, INCOMPLETE)
+            }
+            FulfilError::WrongOffset { expected, provided } => Self::new(StatusCode::CONFLICT, "M_UNKNOWN", text)
+                .with("expected-offset", expected)
+                .with("provided-offset", provided)
+                .with_header(UPLOAD_OFFSET, expected.into())
+                .with_header(UPLOAD_COMPLETE, INCOMPLETE),
+            FulfilError::InconsistentLength(_) => Self::invalid_param(text).with_header(UPLOAD_COMPLETE, INCOMPLETE),
         }
     }
 }
@@ -181,11 +259,10 @@ impl From<ReceiveError> for MatrixError {
     fn from(error: ReceiveError) -> Self {
         let text = error.to_string();
         match error {
-            ReceiveError::Guest => {
-                Self::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", "Guests cannot upload media")
-            }
+            ReceiveError::Guest => Self::guest(),
             ReceiveError::RateLimited(limited) => limited.into(),
-            ReceiveError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", text),
+            ReceiveError::TooLarge { limit } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", text)
+                .with_header(UPLOAD_LIMIT, upload_limit(limit, None)),
             ReceiveError::OverQuota { info_uri: Some(uri) } => {
                 // v1.18 (MSC4335): the URI is required with this error code.
                 Self::new(StatusCode::FORBIDDEN, "M_USER_LIMIT_EXCEEDED", text).with("info_uri", uri)

@@ -12,6 +12,8 @@ mod error;
 mod legacy;
 mod media_path;
 mod metrics;
+mod naming;
+mod patience;
 mod serve;
 mod standalone;
 mod unrecognized;
@@ -86,10 +88,19 @@ impl Endpoints {
             .route("/_matrix/client/v1/media/download/{server}/{id}/{name}", get(client::download::get))
             .route("/_matrix/client/v1/media/thumbnail/{server}/{id}", get(client::thumbnail::get))
             .route("/_matrix/client/v1/media/config", get(client::config::get));
+        let reserved = || {
+            let progress = get(client::resume::get);
+            progress.put(client::put::put).patch(client::resume::patch).delete(client::resume::delete)
+        };
+        router = router
+            .route("/_matrix/media/v1/create", post(client::create::post))
+            .route("/_matrix/media/unstable/fi.mau.msc2246/create", post(client::create::post))
+            .route("/_matrix/media/unstable/fi.mau.msc2246/upload/{server}/{id}", reserved());
         for version in ["v3", "r0", "v1"] {
             let path = |rest: &str| format!("/_matrix/media/{version}/{rest}");
             router = router
                 .route(&path("upload"), post(client::upload::post))
+                .route(&path("upload/{server}/{id}"), reserved())
                 .route(&path("download/{server}/{id}"), get(legacy::download::get))
                 .route(&path("download/{server}/{id}/{name}"), get(legacy::download::get))
                 .route(&path("thumbnail/{server}/{id}"), get(legacy::thumbnail::get))

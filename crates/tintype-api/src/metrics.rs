@@ -17,6 +17,8 @@ pub(crate) enum Endpoint {
     thumbnail,
     config,
     upload,
+    create,
+    asynchronous_upload,
     legacy_download,
     legacy_thumbnail,
     other,
@@ -34,9 +36,12 @@ impl Endpoint {
                 _ => Self::other,
             };
         }
-        let legacy = rest.strip_prefix("media/").and_then(|rest| rest.split('/').nth(1));
-        match legacy {
+        let Some(rest) = rest.strip_prefix("media/") else { return Self::other };
+        let mut rest = rest.strip_prefix("unstable/").unwrap_or(rest).split('/').skip(1);
+        match rest.next() {
+            Some("upload") if rest.next().is_some() => Self::asynchronous_upload,
             Some("upload") => Self::upload,
+            Some("create") => Self::create,
             Some("download") => Self::legacy_download,
             Some("thumbnail") => Self::legacy_thumbnail,
             Some("config") => Self::config,

@@ -22,12 +22,15 @@ use tintype_domain::{ContentHash, Randomness};
 use tintype_http::{
     byteranges::{Boundary, MultipartByteranges},
     conditional::{ETag, Precondition, evaluate, range_applies},
-    range::{Ranges, unsatisfied_content_range},
+    range::{ByteRange, Ranges, unsatisfied_content_range},
 };
-use tintype_repository::{Content, MediaContent};
+use tintype_repository::{Content, GrowingContent, MediaContent};
 use tintype_storage::blobs::BlobsError;
 
 use crate::{edge::CORS, error::MatrixError};
+
+/// Media that is still arriving: nobody keeps what may turn out to be a stump.
+pub(crate) const ARRIVING: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Authenticated media: kept by the client that asked, and nobody on the way.
 pub(crate) const PRIVATE: HeaderValue = HeaderValue::from_static("private, max-age=86400");
@@ -61,20 +64,31 @@ static COMMON: LazyLock<HeaderMap> = LazyLock::new(|| {
 
 /// Something to serve.
 pub(crate) struct Representation {
-    pub(crate) content: Content,
-    pub(crate) sha256: ContentHash,
-    /// In bytes.
-    pub(crate) size: u64,
+    pub(crate) source: Source,
+    pub(crate) etag: ETag,
     pub(crate) content_type: HeaderValue,
     pub(crate) disposition: HeaderValue,
     pub(crate) cache_control: HeaderValue,
 }
 
+/// What the bytes of a representation are, as far as that is known.
+pub(crate) enum Source {
+    /// All of them are there, or will be: so many.
+    Known(Content, u64),
+    /// They are arriving, and nobody knows how many there will be. Those of the part that was asked for are there.
+    Unknown(GrowingContent, Option<ByteRange>),
+}
+
+/// The entity tag of bytes with this hash.
+pub(crate) fn entity_tag(sha256: &ContentHash) -> ETag {
+    ETag::new(&sha256.to_base64()).expect("base64 is allowed in an entity tag")
+}
+
 /// The answer to this `GET` or `HEAD`.
 pub(crate) fn respond(request: &Request<()>, representation: &Representation, randomness: &dyn Randomness) -> Response {
     let conditions = request.headers();
-    let etag = ETag::new(&representation.sha256.to_base64()).expect("base64 is allowed in an entity tag");
-    match evaluate(conditions, &etag) {
+    let etag = &representation.etag;
+    match evaluate(conditions, etag) {
         Precondition::Proceed => {}
         Precondition::NotModified => {
             let mut response = StatusCode::NOT_MODIFIED.into_response();
@@ -88,67 +102,68 @@ pub(crate) fn respond(request: &Request<()>, representation: &Representation, ra
             return MatrixError::new(StatusCode::PRECONDITION_FAILED, "M_UNKNOWN", error).into_response();
         }
     }
+    let (content, size) = match &representation.source {
+        Source::Known(content, size) => (content, *size),
+        Source::Unknown(content, range) => {
+            let mut response = arriving(content, *range);
+            describe(response.headers_mut(), representation);
+            return response;
+        }
+    };
     // RFC 9110, section 14.2: a Range counts for GET only.
-    let ranges = if request.method() == Method::GET && range_applies(conditions, &etag) {
-        Ranges::requested(conditions, representation.size)
+    let ranges = if request.method() == Method::GET && range_applies(conditions, etag) {
+        Ranges::requested(conditions, size)
     } else {
         Ranges::Whole
     };
     let mut response = match ranges {
-        Ranges::Whole => whole(representation),
+        Ranges::Whole => part(content, 0..size),
         Ranges::One(range) => {
-            let mut response = part(representation, range.start()..range.end());
+            let mut response = part(content, range.start()..range.end());
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            response.headers_mut().insert(header::CONTENT_RANGE, range.content_range(representation.size));
+            response.headers_mut().insert(header::CONTENT_RANGE, range.content_range(size));
             response
         }
         Ranges::Many(ranges) => {
             let mut random = [0; 16];
             randomness.fill(&mut random);
             let content_type = representation.content_type.as_bytes();
-            let parts =
-                MultipartByteranges::new(Boundary::from_random(random), content_type, ranges, representation.size);
-            parts_of(representation, &parts)
+            let parts = MultipartByteranges::new(Boundary::from_random(random), content_type, ranges, size);
+            parts_of(content, &parts)
         }
         Ranges::Unsatisfiable => {
             let error = "The range begins after the end of the media";
-            let mut response = MatrixError::new(StatusCode::RANGE_NOT_SATISFIABLE, "M_UNKNOWN", error).into_response();
-            let range = unsatisfied_content_range(representation.size);
-            response.headers_mut().insert(header::CONTENT_RANGE, range);
-            response.headers_mut().insert(header::ETAG, etag.header_value());
-            return response;
+            return MatrixError::new(StatusCode::RANGE_NOT_SATISFIABLE, "M_UNKNOWN", error)
+                .with_header(header::CONTENT_RANGE, unsatisfied_content_range(size))
+                .with_header(header::ETAG, etag.header_value())
+                .into_response();
         }
     };
-    describe(response.headers_mut(), representation, &etag);
+    describe(response.headers_mut(), representation);
     response
 }
 
-fn whole(representation: &Representation) -> Response {
-    part(representation, 0..representation.size)
-}
-
-fn part(representation: &Representation, range: std::ops::Range<u64>) -> Response {
+fn part(content: &Content, range: std::ops::Range<u64>) -> Response {
     let length = range.end - range.start;
-    let body = match representation.content.range(range) {
+    let body = match content.range(range) {
         MediaContent::Memory(bytes) => Body::from(bytes),
-        stream @ MediaContent::Stream(_) => Body::new(Pieces { pieces: VecDeque::from([stream]), remaining: length }),
+        stream => Body::new(Pieces { pieces: VecDeque::from([stream]), remaining: Some(length) }),
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.clone_from(&COMMON);
     headers.insert(header::CONTENT_LENGTH, length.into());
-    headers.insert(header::CONTENT_TYPE, representation.content_type.clone());
     response
 }
 
-fn parts_of(representation: &Representation, parts: &MultipartByteranges) -> Response {
+fn parts_of(content: &Content, parts: &MultipartByteranges) -> Response {
     let mut pieces = VecDeque::with_capacity(2 * parts.ranges().len() + 1);
     for (index, range) in parts.ranges().iter().enumerate() {
         pieces.push_back(MediaContent::Memory(parts.part_head(index)));
-        pieces.push_back(representation.content.range(range.start()..range.end()));
+        pieces.push_back(content.range(range.start()..range.end()));
     }
     pieces.push_back(MediaContent::Memory(parts.tail()));
-    let mut response = Response::new(Body::new(Pieces { pieces, remaining: parts.content_length() }));
+    let mut response = Response::new(Body::new(Pieces { pieces, remaining: Some(parts.content_length()) }));
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     let headers = response.headers_mut();
     headers.clone_from(&COMMON);
@@ -157,8 +172,27 @@ fn parts_of(representation: &Representation, parts: &MultipartByteranges) -> Res
     response
 }
 
-fn describe(headers: &mut HeaderMap, representation: &Representation, etag: &ETag) {
-    headers.insert(header::ETAG, etag.header_value());
+/// What is arriving, without a length: to its end, whenever that comes, or a part that is there.
+fn arriving(content: &GrowingContent, range: Option<ByteRange>) -> Response {
+    let stream = match range {
+        Some(range) => content.range(range.start(), Some(range.end())),
+        None => content.range(0, None),
+    };
+    let remaining = range.map(ByteRange::length);
+    let mut response = Response::new(Body::new(Pieces { pieces: VecDeque::from([stream]), remaining }));
+    response.headers_mut().clone_from(&COMMON);
+    if let Some(range) = range {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, range.length().into());
+        headers.insert(header::CONTENT_RANGE, range.content_range_of_unknown_length());
+    }
+    response
+}
+
+fn describe(headers: &mut HeaderMap, representation: &Representation) {
+    headers.entry(header::CONTENT_TYPE).or_insert_with(|| representation.content_type.clone());
+    headers.insert(header::ETAG, representation.etag.header_value());
     headers.insert(header::CONTENT_DISPOSITION, representation.disposition.clone());
     headers.insert(header::CACHE_CONTROL, representation.cache_control.clone());
 }
@@ -166,7 +200,8 @@ fn describe(headers: &mut HeaderMap, representation: &Representation, etag: &ETa
 /// A body of several pieces, one after the other.
 struct Pieces {
     pieces: VecDeque<MediaContent>,
-    remaining: u64,
+    /// Bytes that are still to come, if that is known.
+    remaining: Option<u64>,
 }
 
 impl http_body::Body for Pieces {
@@ -182,10 +217,12 @@ impl http_body::Body for Pieces {
                 MediaContent::Memory(bytes) if bytes.is_empty() => None,
                 MediaContent::Memory(bytes) => Some(Ok(std::mem::take(bytes))),
                 MediaContent::Stream(stream) => ready!(stream.poll_next_unpin(context)),
+                MediaContent::Growing(stream) => ready!(stream.poll_next_unpin(context)),
             };
             match bytes {
                 Some(Ok(bytes)) => {
-                    self.remaining = self.remaining.saturating_sub(bytes.len() as u64);
+                    let sent = bytes.len() as u64;
+                    self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(sent));
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
@@ -196,10 +233,10 @@ impl http_body::Body for Pieces {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.remaining == 0
+        self.remaining == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.remaining)
+        self.remaining.map_or_else(SizeHint::new, SizeHint::with_exact)
     }
 }

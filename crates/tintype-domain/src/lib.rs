@@ -14,4 +14,4 @@ pub use mxc::{MediaId, Mxc, ParseMxcError};
 pub use randomness::{OsRandomness, Randomness};
 pub use requester::{Requester, User};
 pub use ruma_common::{OwnedServerName, OwnedUserId, ServerName, UserId};
-pub use time::{Clock, ManualClock, SystemClock, Timestamp};
+pub use time::{Alarm, Clock, ManualClock, SystemClock, Timestamp};

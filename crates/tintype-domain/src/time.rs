@@ -2,16 +2,22 @@
 
 use std::{
     fmt,
+    future::Future,
     ops::Add,
-    sync::atomic::{AtomicI64, Ordering},
+    pin::Pin,
     time::{Duration, SystemTime},
 };
+
+use tokio::{sync::watch, time::sleep};
 
 /// Milliseconds since the Unix epoch, as Matrix counts time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// A time that never comes.
+    pub const NEVER: Self = Self(i64::MAX);
+
     /// Milliseconds since the Unix epoch.
     pub fn as_millis(self) -> i64 {
         self.0
@@ -37,10 +43,16 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Tells the time.
+/// Resolves when a clock shows some time.
+pub type Alarm = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Tells the time, and when a time has come.
 pub trait Clock: Send + Sync {
     /// The time now.
     fn now(&self) -> Timestamp;
+
+    /// Resolves when the clock shows `time` or a later one.
+    fn reaches(&self, time: Timestamp) -> Alarm;
 }
 
 /// The machine's clock.
@@ -53,27 +65,42 @@ impl Clock for SystemClock {
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
     }
+
+    /// The time that is left is measured once, at the first poll: setting the clock does not change it any more.
+    fn reaches(&self, time: Timestamp) -> Alarm {
+        let left = time.since(self.now());
+        Box::pin(async move { sleep(left).await })
+    }
 }
 
 /// A clock that stands still until it is moved: for tests.
 #[derive(Debug)]
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock(watch::Sender<Timestamp>);
 
 impl ManualClock {
     /// A clock that shows `now`.
     pub fn new(now: Timestamp) -> Self {
-        Self(AtomicI64::new(now.0))
+        Self(watch::Sender::new(now))
     }
 
     /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
-        let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        self.0.fetch_add(millis, Ordering::Relaxed);
+        self.0.send_modify(|now| *now = *now + by);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::Relaxed))
+        *self.0.borrow()
+    }
+
+    fn reaches(&self, time: Timestamp) -> Alarm {
+        let mut shown = self.0.subscribe();
+        Box::pin(async move {
+            // A clock that is gone shows no later time.
+            if shown.wait_for(|now| *now >= time).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
     }
 }

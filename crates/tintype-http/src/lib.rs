@@ -15,3 +15,4 @@ pub mod path;
 mod percent;
 pub mod query;
 pub mod range;
+pub mod resumable;

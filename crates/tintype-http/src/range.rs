@@ -46,6 +46,12 @@ impl ByteRange {
         HeaderValue::try_from(value).expect("digits and ASCII punctuation are a valid header")
     }
 
+    /// The value of `Content-Range` for this part of a representation whose length is not known yet: `bytes 0-499/*`.
+    pub fn content_range_of_unknown_length(self) -> HeaderValue {
+        let value = format!("bytes {}-{}/*", self.start, self.end - 1);
+        HeaderValue::try_from(value).expect("digits and ASCII punctuation are a valid header")
+    }
+
     fn touches(self, other: Self) -> bool {
         self.start <= other.end && other.start <= self.end
     }
@@ -106,6 +112,19 @@ impl Ranges {
             [range] => Self::One(*range),
             _ => Self::Many(ranges),
         }
+    }
+}
+
+/// What the `Range` header of a `GET` asks for of a representation whose length is not known yet: one run of bytes from
+/// somewhere after the beginning, up to `u64::MAX` where no end is given. Everything else asks for the whole: an end
+/// that cannot be told, several runs, and a run that begins at the beginning and has no end, which is the whole.
+pub fn requested_of_unknown_length(headers: &HeaderMap) -> Option<ByteRange> {
+    let mut values = headers.get_all(header::RANGE).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    match specs(value.as_bytes())?[..] {
+        [Spec::From { first: 0, last: u64::MAX }] => None,
+        [Spec::From { first, last }] => ByteRange::new(first, last.saturating_add(1)),
+        _ => None,
     }
 }
 

@@ -1,18 +1,26 @@
 //! The verbs of a content repository, and all of its rules.
 //!
 //! One module per verb: [`authenticate`](Repository::authenticate) says who asks, [`receive`](Repository::receive) takes
-//! an upload, [`open`](Repository::open) gives media back, [`thumbnail`](Repository::thumbnail) gives a small picture of
-//! it. Whether something is allowed, how much of it and how often, is decided here and nowhere else; how a request
+//! an upload, [`reserve`](Repository::reserve) promises one that [`fulfil`](Repository::fulfil) and
+//! [`append`](Repository::append) bring, [`open`](Repository::open) gives media back,
+//! [`thumbnail`](Repository::thumbnail) gives a small picture of it. Whether something is allowed, how much of it and how often, is decided here and nowhere else; how a request
 //! looks in HTTP is not known here.
 
+mod arrivals;
+mod attempt;
 mod authenticate;
+mod background;
+mod fulfil;
 mod metrics;
 mod open;
 mod rates;
 mod receive;
+mod reserve;
+mod resume;
 mod rules;
 mod sweep;
 mod thumbnail;
+mod waiting;
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -24,15 +32,23 @@ use tintype_storage::{
 };
 use tintype_thumbnails::Pool;
 
-use self::{authenticate::Tokens, open::CachedMedia, rates::Limiters, thumbnail::CachedThumbnail};
+use self::{
+    arrivals::Arrivals, authenticate::Tokens, background::Background, open::CachedMedia, rates::Limiters,
+    thumbnail::CachedThumbnail, waiting::WaitingRoom,
+};
 pub use self::{
+    arrivals::Arriving,
     authenticate::{Accounts, AuthenticateError, Local},
+    fulfil::{Completion, FulfilError, Fulfilled, Kept, RETRY_WHILE_RECEIVING, Resumable},
     metrics::Metrics,
-    open::{Content, MediaContent, OpenError, OpenedMedia},
+    open::{Content, GrowingContent, MediaContent, OpenError, Opened, OpenedArriving, OpenedMedia},
     rates::{Rate, RateLimited},
     receive::{BodyError, ReceiveError, Upload},
+    reserve::{ReserveError, Reserved},
+    resume::{Append, UploadProgress},
     rules::{Freeze, MediaServer, Rates, Rules, ThumbnailRules},
     thumbnail::{OpenedThumbnail, ThumbnailRequest, ThumbnailsError},
+    waiting::WaitingLimits,
 };
 
 /// Who makes a request, from where.
@@ -109,6 +125,9 @@ struct Inner {
     media: sync::Cache<Mxc, Arc<CachedMedia>>,
     thumbnails: future::Cache<ThumbnailKey, Arc<CachedThumbnail>>,
     painters: Pool,
+    waiting: WaitingRoom,
+    arrivals: Arrivals,
+    background: Background,
     metrics: Metrics,
 }
 
@@ -116,7 +135,8 @@ struct Inner {
 const ENTRY: usize = 600;
 
 impl Repository {
-    /// Opens a repository: removes what a crash left, and remembers when the installation first started.
+    /// Opens a repository: removes what a crash left, remembers when the installation first started, and begins to sweep
+    /// what expires. What it does in the background runs on the runtime that this is called on.
     ///
     /// # Errors
     /// [`StorageError`] if records or blobs fail; nothing is served then.
@@ -133,7 +153,16 @@ impl Repository {
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let painters = Pool::new(rules.thumbnails.threads.unwrap_or(cores), rules.thumbnails.queue)
             .map_err(|error| StorageError::Blobs(error.into()))?;
+        let metrics = Metrics::default();
+        metrics.pending(records.pending().await?);
         let inner = Inner {
+            waiting: WaitingRoom::new(
+                rules.waiting,
+                metrics.downloads_waiting.clone(),
+                metrics.waits_ended_early.clone(),
+            ),
+            arrivals: Arrivals::default(),
+            background: Background::here(),
             limiters: Limiters::new(&rules.rates),
             tokens: authenticate::tokens(rules.token_cache_time),
             media: sync::Cache::builder()
@@ -147,7 +176,7 @@ impl Repository {
                 .time_to_live(rules.cache_time)
                 .build(),
             painters,
-            metrics: Metrics::default(),
+            metrics,
             records,
             blobs,
             servers,
@@ -156,7 +185,9 @@ impl Repository {
             randomness,
             frozen_from,
         };
-        Ok(Self(Arc::new(inner)))
+        let inner = Arc::new(inner);
+        sweep::what_expires(&inner);
+        Ok(Self(inner))
     }
 
     /// Whether records and blobs answer.
@@ -176,13 +207,25 @@ impl Repository {
         receive::uploader(caller).map(|_| self.0.rules.max_upload_size)
     }
 
+    /// The size of the largest upload that is accepted from anybody, in bytes.
+    pub fn largest_upload(&self) -> u64 {
+        self.0.rules.max_upload_size
+    }
+
     /// What is counted, for the operator.
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
     }
 
-    /// Waits for the writes that are under way, and closes the records.
+    /// Answers those early who wait for an upload, and whoever comes from now on: the server is stopping.
+    pub fn stop_waiting(&self) {
+        self.0.waiting.close();
+    }
+
+    /// Waits for what is under way, and closes the records.
     pub async fn close(&self) {
+        self.stop_waiting();
+        self.0.background.close().await;
         self.0.records.close().await;
     }
 }

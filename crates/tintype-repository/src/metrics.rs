@@ -14,6 +14,11 @@ pub struct Metrics {
     thumbnails_failed: Counter,
     thumbnails_refused: Counter,
     thumbnails_waiting: Gauge,
+    reservations_pending: Gauge,
+    reservations_expired: Counter,
+    pub(crate) downloads_waiting: Gauge,
+    downloads_streaming: Gauge,
+    pub(crate) waits_ended_early: Counter,
 }
 
 impl Metrics {
@@ -42,11 +47,59 @@ impl Metrics {
             "Thumbnails being made or waiting to be",
             self.thumbnails_waiting.clone(),
         );
+        registry.register(
+            "reservations_pending",
+            "URIs that wait for their upload, those that expired in the last minute included",
+            self.reservations_pending.clone(),
+        );
+        registry.register(
+            "reservations_expired",
+            "URIs that expired without an upload",
+            self.reservations_expired.clone(),
+        );
+        registry.register(
+            "downloads_waiting",
+            "Downloads and thumbnails that wait for an upload",
+            self.downloads_waiting.clone(),
+        );
+        registry.register(
+            "downloads_streaming",
+            "Downloads that read an upload while it arrives",
+            self.downloads_streaming.clone(),
+        );
+        registry.register(
+            "waits_ended_early",
+            "Downloads and thumbnails whose wait was ended to make room, or because the server stopped",
+            self.waits_ended_early.clone(),
+        );
     }
 
     pub(crate) fn uploaded(&self, bytes: u64) {
         self.uploads.inc();
         self.uploaded_bytes.inc_by(bytes);
+    }
+
+    /// So many URIs wait for their upload.
+    pub(crate) fn pending(&self, reservations: u64) {
+        self.reservations_pending.set(i64::try_from(reservations).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn reserved(&self) {
+        self.reservations_pending.inc();
+    }
+
+    pub(crate) fn fulfilled(&self) {
+        self.reservations_pending.dec();
+    }
+
+    pub(crate) fn expired(&self, reservations: usize) {
+        self.reservations_pending.dec_by(i64::try_from(reservations).unwrap_or(i64::MAX));
+        self.reservations_expired.inc_by(reservations as u64);
+    }
+
+    /// Counts one download as reading what arrives until the guard is dropped.
+    pub(crate) fn download_streams(&self) -> Counted {
+        Counted::one(&self.downloads_streaming)
     }
 
     pub(crate) fn thumbnail_made(&self) {
@@ -62,15 +115,23 @@ impl Metrics {
     }
 
     /// Counts one thumbnail as waiting until the guard is dropped.
-    pub(crate) fn thumbnail_waits(&self) -> Waiting {
-        self.thumbnails_waiting.inc();
-        Waiting(self.thumbnails_waiting.clone())
+    pub(crate) fn thumbnail_waits(&self) -> Counted {
+        Counted::one(&self.thumbnails_waiting)
     }
 }
 
-pub(crate) struct Waiting(Gauge);
+/// Counts in a gauge for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Counted(Gauge);
 
-impl Drop for Waiting {
+impl Counted {
+    fn one(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }

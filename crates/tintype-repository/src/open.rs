@@ -1,15 +1,30 @@
-//! A download: may the requester have it, and where are its bytes?
+//! A download: may the requester have it, is it there yet, and where are its bytes?
+//!
+//! Media that was promised is waited for. Whoever waits has looked before, and looks again each time something happens
+//! to it (see `waiting`): the records and the arrivals say what is so, the call only says that it may have changed.
 
-use std::{fs::File, io, ops::Range, sync::Arc};
+use std::{
+    fs::File,
+    io,
+    ops::Range,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use tintype_domain::{Mxc, Requester};
+use futures_util::{Stream, StreamExt as _};
+use tintype_domain::{Mxc, Requester, Timestamp};
 use tintype_storage::{
-    blobs::{BlobFile, BlobStream, BlobsError, Location},
+    blobs::{BlobFile, BlobStream, BlobsError, Growing, GrowingStream, Location},
     records::{Body, MediaRecord, RecordsError},
 };
 
-use crate::{Caller, RateLimited, Repository, StorageError, rates::Action, thumbnail::CachedThumbnail};
+use crate::{
+    Arriving, Caller, RateLimited, Repository, StorageError, metrics::Counted, rates::Action,
+    thumbnail::CachedThumbnail, waiting::Woken,
+};
 
 /// Bytes that can be read, whole or in part, as often as wanted.
 #[derive(Debug, Clone)]
@@ -18,6 +33,39 @@ pub enum Content {
     Memory(Bytes),
     /// In a file.
     File(BlobFile),
+    /// In a file that grows.
+    Growing(GrowingContent),
+}
+
+/// Bytes that are still arriving.
+#[derive(Debug, Clone)]
+pub struct GrowingContent {
+    growing: Arc<Growing>,
+    /// The download counts as one that streams for as long as any part of it is read.
+    counted: Arc<Counted>,
+}
+
+impl GrowingContent {
+    /// The bytes from `start` up to, but not including, `end`, or up to the end where that is not given.
+    pub fn range(&self, start: u64, end: Option<u64>) -> MediaContent {
+        let stream = self.growing.stream(start, end);
+        MediaContent::Growing(GrowingMediaStream { stream, _counted: Arc::clone(&self.counted) })
+    }
+
+    /// Its length in bytes, if it is known.
+    pub fn length(&self) -> Option<u64> {
+        self.growing.length()
+    }
+
+    /// Bytes that can be read now.
+    pub fn arrived(&self) -> u64 {
+        self.growing.arrived()
+    }
+
+    /// Its length in bytes, if it has been recorded meanwhile.
+    pub fn length_of_whole(&self) -> Option<u64> {
+        self.growing.is_whole().then(|| self.growing.arrived())
+    }
 }
 
 /// Bytes of a range of some content.
@@ -27,6 +75,23 @@ pub enum MediaContent {
     Memory(Bytes),
     /// One buffer after the other.
     Stream(BlobStream),
+    /// What is there, and then what comes.
+    Growing(GrowingMediaStream),
+}
+
+/// Bytes of an upload that is arriving.
+#[derive(Debug)]
+pub struct GrowingMediaStream {
+    stream: GrowingStream,
+    _counted: Arc<Counted>,
+}
+
+impl Stream for GrowingMediaStream {
+    type Item = Result<Bytes, BlobsError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.stream.poll_next_unpin(context)
+    }
 }
 
 impl Content {
@@ -38,6 +103,7 @@ impl Content {
                 MediaContent::Memory(bytes.slice(index(range.start)..index(range.end)))
             }
             Self::File(file) => MediaContent::Stream(file.stream(range)),
+            Self::Growing(growing) => growing.range(range.start, Some(range.end)),
         }
     }
 }
@@ -54,8 +120,28 @@ pub struct OpenedMedia {
 impl OpenedMedia {
     /// What is known of it.
     pub fn record(&self) -> &MediaRecord {
-        &self.record.record
+        self.record.record()
     }
+}
+
+/// Media that the caller may have, of which there is at least a beginning.
+#[derive(Debug, Clone)]
+pub enum Opened {
+    /// All of it.
+    Stored(OpenedMedia),
+    /// What has arrived, and then what comes.
+    Arriving(OpenedArriving),
+}
+
+/// Media that is still arriving.
+#[derive(Debug, Clone)]
+pub struct OpenedArriving {
+    /// What is known of it.
+    pub arriving: Arc<Arriving>,
+    /// Its bytes.
+    pub content: GrowingContent,
+    /// Until when the caller wants to wait for the first of them.
+    deadline: Timestamp,
 }
 
 /// Why media was not given out.
@@ -67,6 +153,9 @@ pub enum OpenError {
     /// There is no such media here, or not for this requester: the two are not told apart.
     #[error("media not found")]
     NotFound,
+    /// It was promised, and did not come in time.
+    #[error("the media has not been uploaded yet")]
+    NotYetUploaded,
     /// The storage failed.
     #[error(transparent)]
     Storage(StorageError),
@@ -92,6 +181,11 @@ pub struct CachedMedia {
 }
 
 impl CachedMedia {
+    /// What is known of it.
+    pub(crate) fn record(&self) -> &MediaRecord {
+        &self.record
+    }
+
     /// Its length in bytes.
     pub(crate) fn size(&self) -> u64 {
         self.record.size
@@ -115,36 +209,160 @@ pub(crate) fn in_memory(body: &Body) -> usize {
     }
 }
 
+/// What there is of some media.
+enum Found {
+    /// All of it.
+    Stored(Arc<CachedMedia>),
+    /// Some of it.
+    Arriving(Arc<Arriving>),
+    /// A promise, which holds until this time at least.
+    Reserved(Timestamp),
+    /// Nothing.
+    Nothing,
+}
+
+/// What will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Whole,
+    Beginning,
+}
+
 impl Repository {
-    /// Opens media for the caller.
+    /// Opens media for the caller. Media that was promised is waited for, no longer than `patience`, until there is a
+    /// beginning of it.
     ///
     /// # Errors
     /// An [`OpenError`].
-    pub async fn open(&self, caller: &Caller, mxc: &Mxc) -> Result<OpenedMedia, OpenError> {
+    pub async fn open(&self, caller: &Caller, mxc: &Mxc, patience: Duration) -> Result<Opened, OpenError> {
         self.0.limiters.check(Action::Download, caller)?;
-        let record = self.find(&caller.requester, mxc).await?;
-        let content = self.content(&record.body).await?;
-        Ok(OpenedMedia { record, content })
+        if let Some(record) = self.0.media.get(mxc) {
+            return self.opened(caller, record).await;
+        }
+        let deadline = self.deadline(patience);
+        match Box::pin(self.find(caller, mxc, deadline, Wanted::Beginning)).await? {
+            Found::Stored(record) => self.opened(caller, record).await,
+            Found::Arriving(arriving) => {
+                let counted = Arc::new(self.0.metrics.download_streams());
+                let content = GrowingContent { growing: Arc::clone(&arriving.growing), counted };
+                Ok(Opened::Arriving(OpenedArriving { arriving, content, deadline }))
+            }
+            Found::Reserved(_) => Err(OpenError::NotYetUploaded),
+            Found::Nothing => Err(OpenError::NotFound),
+        }
     }
 
-    /// The record of media that the requester may have.
-    pub(crate) async fn find(&self, requester: &Requester, mxc: &Mxc) -> Result<Arc<CachedMedia>, OpenError> {
-        if !self.0.is_ours(mxc) {
-            return Err(OpenError::NotFound);
+    /// The record of media that the caller may have, once it is whole.
+    pub(crate) async fn find_whole(
+        &self,
+        caller: &Caller,
+        mxc: &Mxc,
+        patience: Duration,
+    ) -> Result<Arc<CachedMedia>, OpenError> {
+        if let Some(record) = self.0.media.get(mxc) {
+            return self.unless_frozen(caller, record);
         }
-        let cached = if let Some(cached) = self.0.media.get(mxc) {
-            cached
-        } else {
-            let found = Box::pin(self.0.records.find_media(mxc)).await?.ok_or(OpenError::NotFound)?;
+        match Box::pin(self.find(caller, mxc, self.deadline(patience), Wanted::Whole)).await? {
+            Found::Stored(record) => self.unless_frozen(caller, record),
+            Found::Arriving(_) | Found::Reserved(_) => Err(OpenError::NotYetUploaded),
+            Found::Nothing => Err(OpenError::NotFound),
+        }
+    }
+
+    /// Waits until the byte at `offset` of arriving media is there, no longer than its opener wanted to wait. Returns
+    /// whether it is.
+    pub async fn arrives(&self, opened: &OpenedArriving, offset: u64) -> bool {
+        tokio::select! {
+            () = opened.content.growing.reaches(offset) => {}
+            () = self.0.clock.reaches(opened.deadline) => {}
+        }
+        opened.content.arrived() > offset
+    }
+
+    /// The record of media that is stored, whoever asks; none if there is none.
+    pub(crate) async fn find_stored(&self, mxc: &Mxc) -> Result<Option<Arc<CachedMedia>>, RecordsError> {
+        let found = Box::pin(self.0.records.find_media(mxc)).await?;
+        Ok(found.map(|found| {
             let cached = Arc::new(CachedMedia { record: found.record, body: found.body });
             self.0.media.insert(mxc.clone(), Arc::clone(&cached));
             cached
-        };
-        let frozen = self.0.frozen_from.is_some_and(|from| cached.record.created_at >= from);
-        if frozen && *requester == Requester::Anonymous {
-            return Err(OpenError::NotFound);
+        }))
+    }
+
+    fn deadline(&self, patience: Duration) -> Timestamp {
+        self.0.clock.now() + patience.min(self.0.rules.max_wait)
+    }
+
+    async fn opened(&self, caller: &Caller, record: Arc<CachedMedia>) -> Result<Opened, OpenError> {
+        let record = self.unless_frozen(caller, record)?;
+        let content = self.content(&record.body).await?;
+        Ok(Opened::Stored(OpenedMedia { record, content }))
+    }
+
+    fn unless_frozen(&self, caller: &Caller, record: Arc<CachedMedia>) -> Result<Arc<CachedMedia>, OpenError> {
+        if self.is_frozen(caller, record.record.created_at) { Err(OpenError::NotFound) } else { Ok(record) }
+    }
+
+    /// Whether media from this time is kept from this caller (MSC3916, part 5).
+    fn is_frozen(&self, caller: &Caller, created_at: Timestamp) -> bool {
+        caller.requester == Requester::Anonymous && self.0.frozen_from.is_some_and(|from| created_at >= from)
+    }
+
+    /// What there is of the media, after waiting for it until `deadline` if it was promised.
+    async fn find(&self, caller: &Caller, mxc: &Mxc, deadline: Timestamp, wanted: Wanted) -> Result<Found, OpenError> {
+        if !self.0.is_ours(mxc) {
+            return Ok(Found::Nothing);
         }
-        Ok(cached)
+        let (waiting, clock) = (&self.0.waiting, &self.0.clock);
+        let mut waiter = None;
+        loop {
+            let moment = waiting.now();
+            let found = self.look(mxc, wanted).await?;
+            let now = clock.now();
+            let promised = matches!(found, Found::Arriving(_) | Found::Reserved(_));
+            if promised && self.is_frozen(caller, now) {
+                // It would be frozen when it is stored; and nobody holds a connection for that.
+                return Err(OpenError::NotYetUploaded);
+            }
+            let until = match found {
+                Found::Reserved(until) if now < deadline => until,
+                found => return Ok(found),
+            };
+            let waiter = waiter.get_or_insert_with(|| waiting.enter(mxc, caller, moment));
+            tokio::select! {
+                woken = waiter.called() => {
+                    if woken == Woken::Early {
+                        return Err(OpenError::NotYetUploaded);
+                    }
+                }
+                () = clock.reaches(deadline.min(until)) => {}
+            }
+        }
+    }
+
+    /// What there is of the media at this moment.
+    async fn look(&self, mxc: &Mxc, wanted: Wanted) -> Result<Found, OpenError> {
+        if let Some(cached) = self.0.media.get(mxc) {
+            return Ok(Found::Stored(cached));
+        }
+        if wanted == Wanted::Beginning
+            && let Some(arriving) = self.0.arrivals.arriving(mxc)
+        {
+            return Ok(Found::Arriving(arriving));
+        }
+        if let Some(stored) = self.find_stored(mxc).await? {
+            return Ok(Found::Stored(stored));
+        }
+        match self.0.records.find_reservation(mxc).await? {
+            // While its upload arrives, it does not expire.
+            Some(reservation) if reservation.held => Ok(Found::Reserved(Timestamp::NEVER)),
+            Some(reservation) if reservation.expires_at > self.0.clock.now() => {
+                Ok(Found::Reserved(reservation.expires_at))
+            }
+            Some(_) => Ok(Found::Nothing),
+            // It may have been recorded since the first look: then it has a record now.
+            None => Ok(self.find_stored(mxc).await?.map_or(Found::Nothing, Found::Stored)),
+        }
     }
 
     /// Opens the bytes of a body.
@@ -173,6 +391,7 @@ impl Source {
         Ok(match content {
             Content::Memory(bytes) => Self::Memory(io::Cursor::new(bytes.clone())),
             Content::File(file) => Self::File(io::BufReader::with_capacity(64 * 1024, file.reopen()?)),
+            Content::Growing(_) => return Err(io::Error::other("it is not whole yet").into()),
         })
     }
 }

@@ -40,6 +40,7 @@ pub struct RateLimited {
 /// What is limited.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Action {
+    Create,
     Upload,
     Download,
     Thumbnail,
@@ -52,6 +53,7 @@ type Buckets = RateLimiter<u64, DashMapStateStore<u64>, DefaultClock>;
 pub(crate) struct Limiters {
     clock: DefaultClock,
     hasher: RandomState,
+    create: Buckets,
     upload: Buckets,
     download: Buckets,
     thumbnail: Buckets,
@@ -65,6 +67,7 @@ impl Limiters {
         Self {
             clock: DefaultClock::default(),
             hasher: RandomState::new(),
+            create: buckets(rates.create),
             upload: buckets(rates.upload),
             download: buckets(rates.download),
             thumbnail: buckets(rates.thumbnail),
@@ -88,13 +91,14 @@ impl Limiters {
 
     fn take(&self, action: Action, key: u64) -> Result<(), RateLimited> {
         let buckets = match action {
+            Action::Create => &self.create,
             Action::Upload => &self.upload,
             Action::Download => &self.download,
             Action::Thumbnail => &self.thumbnail,
             Action::Authenticate => &self.authenticate,
         };
         if self.checks.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIDY_EVERY) {
-            for buckets in [&self.upload, &self.download, &self.thumbnail, &self.authenticate] {
+            for buckets in [&self.create, &self.upload, &self.download, &self.thumbnail, &self.authenticate] {
                 buckets.retain_recent();
             }
         }

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 use tintype_domain::{ContentHash, MediaId, Mxc, OwnedServerName, OwnedUserId, Timestamp, User};
 use tintype_storage::{
-    blobs::{BlobsError, Hashed, Incoming, Location},
+    blobs::{BlobsError, Hashed, Incoming, Location, PartialName},
     records::{Body, InsertMedia, InsertOutcome, NewBlob, Quota, RecordsError},
 };
 
@@ -114,6 +114,17 @@ pub(crate) fn uploader(caller: &Caller) -> Result<&User, ReceiveError> {
     caller.requester.user().filter(|user| !user.guest).ok_or(ReceiveError::Guest)
 }
 
+/// Whether what the uploader says of the body can be kept.
+pub(crate) fn check_labels(upload: &Upload) -> Result<(), ReceiveError> {
+    if upload.content_type.len() > MAX_CONTENT_TYPE {
+        return Err(ReceiveError::ContentTypeTooLong);
+    }
+    if upload.filename.as_ref().is_some_and(|name| name.len() > MAX_FILENAME) {
+        return Err(ReceiveError::FilenameTooLong);
+    }
+    Ok(())
+}
+
 impl Repository {
     /// Stores an upload, and returns its name when it is on stable storage.
     ///
@@ -127,7 +138,8 @@ impl Repository {
     ) -> Result<Mxc, ReceiveError> {
         let uploader = uploader(caller)?;
         self.0.limiters.check(Action::Upload, caller)?;
-        self.check_before_reading(uploader, &upload).await?;
+        check_labels(&upload)?;
+        self.check_size(uploader, upload.content_length).await?;
         let arrived = self.arrive(&upload, body).await?;
         let mxc = Mxc { server_name: upload.server_name, media_id: MediaId::random(&*self.0.randomness) };
         let media = NewMedia {
@@ -142,29 +154,23 @@ impl Repository {
             Arrived::Large(hashed) => {
                 let repository = self.clone();
                 // Finished even if the client has gone: a blob is never left without its record.
-                let recording = tokio::spawn(async move { repository.record_large(media, hashed).await });
+                let recording = self.0.background.finish(async move { repository.record_large(media, hashed).await });
                 recording.await.map_err(|error| BlobsError::from(std::io::Error::other(error)))??;
             }
         }
         Ok(mxc)
     }
 
-    /// All that can be refused without reading the body.
-    async fn check_before_reading(&self, uploader: &User, upload: &Upload) -> Result<(), ReceiveError> {
+    /// Whether an upload of so many bytes, if that is known, may begin.
+    pub(crate) async fn check_size(&self, uploader: &User, length: Option<u64>) -> Result<(), ReceiveError> {
         let rules = &self.0.rules;
-        if upload.content_type.len() > MAX_CONTENT_TYPE {
-            return Err(ReceiveError::ContentTypeTooLong);
-        }
-        if upload.filename.as_ref().is_some_and(|name| name.len() > MAX_FILENAME) {
-            return Err(ReceiveError::FilenameTooLong);
-        }
-        if upload.content_length.is_some_and(|length| length > rules.max_upload_size) {
+        if length.is_some_and(|length| length > rules.max_upload_size) {
             return Err(ReceiveError::TooLarge { limit: rules.max_upload_size });
         }
         // The record decides in the end; this only spares both sides a transfer that cannot succeed.
         if rules.quota != Quota::UNLIMITED {
             let usage = self.0.records.usage(&uploader.user_id).await?;
-            if !rules.quota.allows(usage, upload.content_length.unwrap_or(0)) {
+            if !rules.quota.allows(usage, length.unwrap_or(0)) {
                 return Err(self.over_quota());
             }
         }
@@ -228,7 +234,8 @@ impl Repository {
         self.conclude(&outcome?, size)
     }
 
-    fn conclude(&self, outcome: &InsertOutcome, size: u64) -> Result<(), ReceiveError> {
+    /// What an upload's sender is told of its record.
+    pub(crate) fn conclude(&self, outcome: &InsertOutcome, size: u64) -> Result<(), ReceiveError> {
         match outcome {
             InsertOutcome::Inserted | InsertOutcome::Deduplicated => {
                 self.0.metrics.uploaded(size);
@@ -242,6 +249,13 @@ impl Repository {
     pub(crate) async fn discard(&self, location: &Location) {
         if let Err(error) = self.0.blobs.remove(location).await {
             tracing::warn!(%error, location = location.as_str(), "an unneeded blob stays until the next start");
+        }
+    }
+
+    /// Removes what is kept of an upload that nobody will go on with.
+    pub(crate) async fn discard_partial(&self, name: &PartialName) {
+        if let Err(error) = self.0.blobs.remove_partial(name).await {
+            tracing::warn!(%error, file = name.as_str(), "an unneeded partial upload stays until the next start");
         }
     }
 

@@ -6,7 +6,7 @@ use tintype_domain::{OwnedServerName, OwnedUserId, Timestamp};
 use tintype_storage::records::Quota;
 use tintype_thumbnails::Limits;
 
-use crate::{Accounts, Rate};
+use crate::{Accounts, Rate, WaitingLimits};
 
 /// A server whose media is kept here.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub enum Freeze {
 /// How often one user, or one address, may do something.
 #[derive(Debug, Clone, Copy)]
 pub struct Rates {
+    /// URIs reserved for a later upload, per user.
+    pub create: Rate,
     /// Uploads, per user.
     pub upload: Rate,
     /// Downloads, per user, or per address on the deprecated endpoints.
@@ -65,6 +67,16 @@ pub struct Rules {
     pub inline_size: usize,
     /// What each user may store.
     pub quota: Quota,
+    /// URIs that one user may have reserved without having uploaded to them.
+    pub max_pending_uploads: u64,
+    /// How long a reserved URI waits for its upload; for ever, if not given.
+    pub unused_expires_after: Option<Duration>,
+    /// The longest that a request waits for media that was promised.
+    pub max_wait: Duration,
+    /// How many requests may wait.
+    pub waiting: WaitingLimits,
+    /// Whether downloads are served from uploads that are still arriving.
+    pub stream: bool,
     /// Where a user who reached the quota can read more: without it, an error that does not need it is sent.
     pub limit_info_uri: Option<String>,
     /// Rate limits.

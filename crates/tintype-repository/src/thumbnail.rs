@@ -1,6 +1,6 @@
 //! A small picture of the media: found, or made once for everybody who asks.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tintype_domain::{ContentHash, Mxc};
@@ -50,6 +50,9 @@ pub enum ThumbnailsError {
     /// There is no such media, or not for this requester.
     #[error("media not found")]
     NotFound,
+    /// The media was promised, and did not come in time.
+    #[error("the media has not been uploaded yet")]
+    NotYetUploaded,
     /// No thumbnail can be made of this media.
     #[error("no thumbnail can be made of this media: {0}")]
     NotAPicture(String),
@@ -66,6 +69,7 @@ impl From<OpenError> for ThumbnailsError {
         match error {
             OpenError::RateLimited(limited) => Self::RateLimited(limited),
             OpenError::NotFound => Self::NotFound,
+            OpenError::NotYetUploaded => Self::NotYetUploaded,
             OpenError::Storage(error) => Self::Storage(Arc::new(error)),
         }
     }
@@ -100,10 +104,11 @@ impl CachedThumbnail {
 }
 
 /// How long a client waits that came when too many were waiting.
-const RETRY_WHEN_BUSY: std::time::Duration = std::time::Duration::from_secs(2);
+const RETRY_WHEN_BUSY: Duration = Duration::from_secs(2);
 
 impl Repository {
-    /// Opens a thumbnail for the caller; makes it, if nobody has asked for it before.
+    /// Opens a thumbnail for the caller; makes it, if nobody has asked for it before. Media that was promised is waited
+    /// for, no longer than `patience`, until it is whole.
     ///
     /// Requests for the same thumbnail at the same time make it once.
     ///
@@ -114,9 +119,10 @@ impl Repository {
         caller: &Caller,
         mxc: &Mxc,
         request: ThumbnailRequest,
+        patience: Duration,
     ) -> Result<OpenedThumbnail, ThumbnailsError> {
         self.0.limiters.check(Action::Thumbnail, caller)?;
-        let media = self.find(&caller.requester, mxc).await?;
+        let media = self.find_whole(caller, mxc, patience).await?;
         let key = ThumbnailKey {
             mxc: mxc.clone(),
             width: request.size.width(),
@@ -223,7 +229,7 @@ impl Repository {
             let template = insert(None);
             let insert = move |body| InsertThumbnail { blob: Some(NewBlob { sha256, size, body }), ..template };
             // Finished even if everybody who waits for it goes away: a blob is never left without its record.
-            let keeping = tokio::spawn(async move { repository.keep_in_file(bytes, insert).await });
+            let keeping = self.0.background.finish(async move { repository.keep_in_file(bytes, insert).await });
             keeping.await.unwrap_or(Err(RecordsError::Closed))
         };
         kept(outcome);

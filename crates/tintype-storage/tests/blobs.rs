@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose preparations fail has failed")]
 
-use std::{fs, path::Path, sync::Arc};
+use std::{collections::HashSet, fs, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -117,9 +117,9 @@ async fn a_sweep_removes_what_has_no_record_and_nothing_else() {
     files.recorded(&confirmed).await;
     fs::write(folder.path().join("tmp/left"), b"stump").unwrap();
 
-    let sweep = files.sweep(async |location| Ok::<_, BlobsError>(*location == recorded)).await.unwrap();
+    let sweep = files.sweep(HashSet::new(), async |location| Ok::<_, BlobsError>(*location == recorded)).await.unwrap();
 
-    assert_eq!(sweep, Sweep { temporary: 1, unrecorded: 1 });
+    assert_eq!(sweep, Sweep { temporary: 1, unrecorded: 1, partial: 0 });
     assert!(files.read(&recorded).await.is_ok());
     assert!(files.read(&confirmed).await.is_ok());
     assert!(matches!(files.read(&unrecorded).await, Err(BlobsError::Io(_))));

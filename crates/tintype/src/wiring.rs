@@ -7,14 +7,16 @@ use tintype_api::{Endpoints, HttpMetrics, QueryAccessToken, RequestLog, Tenant};
 use tintype_domain::{Clock, OwnedServerName, Randomness};
 use tintype_federation::SigningKey;
 use tintype_homeserver::Homeserver;
-use tintype_repository::{Accounts, Freeze, Local, MediaServer, Parts, Rates, Repository, Rules, ThumbnailRules};
+use tintype_repository::{
+    Accounts, Freeze, Local, MediaServer, Parts, Rates, Repository, Rules, ThumbnailRules, WaitingLimits,
+};
 use tintype_storage::{
     blobs::Files,
     records::{Quota, Records},
 };
 use tintype_thumbnails::Limits;
 
-use crate::config::{ByteSize, Config, FreezeAt, Limit, Rate};
+use crate::config::{ByteSize, Config, Duration as ConfigDuration, FreezeAt, Limit, Rate};
 
 /// Creates the folder so that only its owner can look into it: small media is in the database's file.
 pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
@@ -103,6 +105,7 @@ fn signing_keys(config: &Config, randomness: &dyn Randomness) -> anyhow::Result<
 
 fn rules(config: &Config) -> Rules {
     let (limits, thumbnails) = (&config.limits, &config.thumbnails);
+    let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let rate = |rate: Rate| tintype_repository::Rate { per_second: rate.per_second, burst: rate.burst };
     Rules {
         max_upload_size: limits.max_upload_size.bytes(),
@@ -114,8 +117,18 @@ fn rules(config: &Config) -> Rules {
                 Limit::Never => u64::MAX,
             },
         },
+        max_pending_uploads: limits.max_pending_uploads,
+        unused_expires_after: limits.unused_expires_after.value().map(ConfigDuration::get),
+        max_wait: limits.max_wait.get(),
+        waiting: WaitingLimits {
+            // The rest of the connections is for what need not be waited for.
+            total: count(limits.max_waiting_downloads).min(config.http.max_connections.get() / 4 * 3),
+            per_user: count(limits.max_waiting_per_user),
+        },
+        stream: config.asynchronous.stream,
         limit_info_uri: limits.limit_info_uri.as_ref().map(ToString::to_string),
         rates: Rates {
+            create: rate(limits.rates.create),
             upload: rate(limits.rates.upload),
             download: rate(limits.rates.download),
             thumbnail: rate(limits.rates.thumbnail),

@@ -2,16 +2,25 @@
 
 use std::sync::Arc;
 
-use axum::{extract::State, http::HeaderValue, response::Response};
-use tintype_http::disposition::{disposition_for, format};
-use tintype_repository::Caller;
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderValue, Method, Request},
+    response::Response,
+};
+use tintype_http::{
+    conditional::{ETag, range_applies},
+    disposition::{disposition_for, format},
+    range::{ByteRange, requested_of_unknown_length},
+};
+use tintype_repository::{Arriving, Caller, Content, OpenError, Opened, OpenedArriving};
 
 use crate::{
     Api,
     edge::Head,
     error::MatrixError,
     media_path::MediaPath,
-    serve::{PRIVATE, Representation, respond},
+    patience::Patience,
+    serve::{ARRIVING, PRIVATE, Representation, Source, entity_tag, respond},
 };
 
 /// Segments before the server name.
@@ -24,7 +33,7 @@ pub(crate) async fn get(State(api): State<Arc<Api>>, head: Head) -> Result<Respo
     download(&api, &caller, path, &head, PRIVATE).await
 }
 
-/// Serves media to any caller.
+/// Serves media to any caller: what is stored, what is arriving, and what arrives before the caller's patience ends.
 pub(crate) async fn download(
     api: &Api,
     caller: &Caller,
@@ -32,18 +41,65 @@ pub(crate) async fn download(
     head: &Head,
     cache_control: HeaderValue,
 ) -> Result<Response, MatrixError> {
-    let media = api.parts.repository.open(caller, &path.mxc).await?;
-    let record = media.record();
-    let filename = path.filename.as_deref().or(record.filename.as_deref());
-    let representation = Representation {
-        sha256: record.sha256,
-        size: record.size,
-        // It came in as a header's value, so it is one.
-        content_type: HeaderValue::from_bytes(&record.content_type)
-            .unwrap_or(HeaderValue::from_static("application/octet-stream")),
-        disposition: format(disposition_for(&record.content_type), filename),
-        cache_control,
-        content: media.content,
+    let patience = Patience::asked(head.request.uri().query())?;
+    let opened = api.parts.repository.open(caller, &path.mxc, patience.time).await;
+    let representation = match opened.map_err(|error| patience.refusal(error.into()))? {
+        Opened::Stored(media) => {
+            let record = media.record();
+            Representation {
+                etag: entity_tag(&record.sha256),
+                content_type: content_type(&record.content_type),
+                disposition: disposition(&path, &record.content_type, record.filename.as_deref()),
+                cache_control,
+                source: Source::Known(media.content.clone(), record.size),
+            }
+        }
+        Opened::Arriving(opened) => {
+            let Arriving { content_type: declared, filename, attempt, .. } = &*opened.arriving;
+            let etag = ETag::new(&format!("arriving-{attempt:016x}")).expect("letters and digits are allowed");
+            let source = Box::pin(arriving(api, &opened, &head.request, &etag)).await;
+            Representation {
+                content_type: content_type(declared),
+                disposition: disposition(&path, declared, filename.as_deref()),
+                cache_control: ARRIVING,
+                source: source.map_err(|error| patience.refusal(error.into()))?,
+                etag,
+            }
+        }
     };
     Ok(respond(&head.request, &representation, &*api.parts.randomness))
+}
+
+/// The bytes of media that is arriving. Where nobody knows how many there will be, a range gets what has arrived of it,
+/// and waits for its first byte.
+async fn arriving(api: &Api, opened: &OpenedArriving, request: &Request<()>, etag: &ETag) -> Result<Source, OpenError> {
+    let content = opened.content.clone();
+    if let Some(length) = content.length() {
+        return Ok(Source::Known(Content::Growing(content), length));
+    }
+    let Some(wanted) = range_of_unknown_length(request.method(), request.headers(), etag) else {
+        return Ok(Source::Unknown(content, None));
+    };
+    if api.parts.repository.arrives(opened, wanted.start()).await {
+        let there = ByteRange::new(wanted.start(), wanted.end().min(content.arrived()));
+        return Ok(Source::Unknown(content, there));
+    }
+    match content.length_of_whole() {
+        Some(length) => Ok(Source::Known(Content::Growing(content), length)),
+        None => Err(OpenError::NotYetUploaded),
+    }
+}
+
+fn range_of_unknown_length(method: &Method, headers: &HeaderMap, etag: &ETag) -> Option<ByteRange> {
+    let counts = method == Method::GET && range_applies(headers, etag);
+    if counts { requested_of_unknown_length(headers) } else { None }
+}
+
+fn content_type(declared: &[u8]) -> HeaderValue {
+    // It came in as a header's value, so it is one.
+    HeaderValue::from_bytes(declared).unwrap_or(HeaderValue::from_static("application/octet-stream"))
+}
+
+fn disposition(path: &MediaPath, content_type: &[u8], uploaded: Option<&str>) -> HeaderValue {
+    format(disposition_for(content_type), path.filename.as_deref().or(uploaded))
 }

@@ -1,6 +1,9 @@
 //! Endpoints for users with an access token.
 
 pub(crate) mod config;
+pub(crate) mod create;
 pub(crate) mod download;
+pub(crate) mod put;
+pub(crate) mod resume;
 pub(crate) mod thumbnail;
 pub(crate) mod upload;

@@ -15,7 +15,8 @@ use crate::{
     edge::Head,
     error::MatrixError,
     media_path::MediaPath,
-    serve::{PRIVATE, Representation, respond},
+    patience::Patience,
+    serve::{PRIVATE, Representation, Source, entity_tag, respond},
 };
 
 /// Segments before the server name.
@@ -36,16 +37,18 @@ pub(crate) async fn thumbnail(
     head: &Head,
     cache_control: HeaderValue,
 ) -> Result<Response, MatrixError> {
-    let wanted = thumbnail_request(head.request.uri().query())?;
-    let thumbnail = api.parts.repository.thumbnail(caller, &path.mxc, wanted).await?;
+    let query = head.request.uri().query();
+    let wanted = thumbnail_request(query)?;
+    let patience = Patience::asked(query)?;
+    let thumbnail = api.parts.repository.thumbnail(caller, &path.mxc, wanted, patience.time).await;
+    let thumbnail = thumbnail.map_err(|error| patience.refusal(error.into()))?;
     let extension = thumbnail.content_type.strip_prefix("image/").unwrap_or("bin");
     let representation = Representation {
-        sha256: thumbnail.sha256,
-        size: thumbnail.size,
+        etag: entity_tag(&thumbnail.sha256),
         content_type: HeaderValue::from_static(thumbnail.content_type),
         disposition: format(Disposition::Inline, Some(&format!("thumbnail.{extension}"))),
         cache_control,
-        content: thumbnail.content,
+        source: Source::Known(thumbnail.content, thumbnail.size),
     };
     Ok(respond(&head.request, &representation, &*api.parts.randomness))
 }

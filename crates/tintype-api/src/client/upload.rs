@@ -38,18 +38,24 @@ async fn receive(api: &Api, head: &Head, body: &mut UploadBody) -> Result<Mxc, M
     let upload = Upload {
         server_name: api.tenant(&head.request)?.server_name.clone(),
         content_type: content_type(head.request.headers()),
-        filename: query.get("filename").filter(|name| !name.is_empty()).map(str::to_owned),
+        filename: filename(&query),
         content_length: content_length(head.request.headers()),
     };
     Ok(api.parts.repository.receive(&caller, upload, body).await?)
 }
 
 /// The type as it was sent; `application/octet-stream` where none was (v1.12).
-fn content_type(headers: &HeaderMap) -> Vec<u8> {
+pub(crate) fn content_type(headers: &HeaderMap) -> Vec<u8> {
     let sent = headers.get(header::CONTENT_TYPE).map(axum::http::HeaderValue::as_bytes).unwrap_or_default();
     if sent.is_empty() { b"application/octet-stream".to_vec() } else { sent.to_vec() }
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+/// The length of the body in bytes, if the sender says.
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The name of the file, if the sender says.
+pub(crate) fn filename(query: &Query<'_>) -> Option<String> {
+    query.get("filename").filter(|name| !name.is_empty()).map(str::to_owned)
 }

@@ -16,7 +16,11 @@ pub(crate) async fn client(State(api): State<Arc<Api>>, head: Head) -> Result<Re
     api.owned(&head)?;
     Ok(ok(&json!({
         "versions": ["v1.11", "v1.12", "v1.13", "v1.14", "v1.15", "v1.16"],
-        "unstable_features": { "org.matrix.msc3916.stable": true },
+        "unstable_features": {
+            "fi.mau.msc2246": true,
+            "io.github.tintype.resumable_uploads": true,
+            "org.matrix.msc3916.stable": true,
+        },
     })))
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! media/ab/cd/abcd…-suffix   a blob
 //! media/tmp/…                blobs that are arriving
+//! media/partial/…            blobs that arrive in several requests
 //! media/pending/abcd…-suffix an empty marker: this blob has its name, but perhaps no record yet
 //! media/lock                 held while a server runs
 //! ```
@@ -11,6 +12,7 @@
 //! only those are looked up, whatever the size of the folder.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -21,7 +23,7 @@ use std::{
 use moka::sync::Cache;
 use tintype_domain::Randomness;
 
-use super::{BlobFile, BlobsError, Hashed, Incoming, Location, buffers::Buffers, incoming::run_blocking};
+use super::{BlobFile, BlobsError, Growing, Hashed, Incoming, Location, buffers::Buffers, incoming::run_blocking};
 
 /// Open files kept for the next reader.
 const OPEN_FILES: u64 = 512;
@@ -36,6 +38,36 @@ pub struct Sweep {
     pub temporary: u64,
     /// Blobs that never got a record.
     pub unrecorded: u64,
+    /// Partial blobs that no record names.
+    pub partial: u64,
+}
+
+/// The name of a blob that arrives in several requests. Never used twice.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PartialName(Box<str>);
+
+impl PartialName {
+    /// A name that was never used before.
+    pub fn random(randomness: &dyn Randomness) -> Self {
+        Self(random_name(randomness).into())
+    }
+
+    /// Parses a name; none if it is not of the form that [`PartialName::random`] makes.
+    pub fn parse(name: &str) -> Option<Self> {
+        let valid = name.len() == 24 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        valid.then(|| Self(name.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn random_name(randomness: &dyn Randomness) -> String {
+    let mut name = [0; 12];
+    randomness.fill(&mut name);
+    name.iter().fold(String::new(), |name, byte| format!("{name}{byte:02x}"))
 }
 
 /// Blobs as files below one folder.
@@ -70,7 +102,7 @@ impl Files {
     /// # Errors
     /// [`BlobsError::Io`] if it cannot be created or written to.
     pub fn open_shared(root: &Path, randomness: Arc<dyn Randomness>) -> Result<Self, BlobsError> {
-        for folder in [root.join("tmp"), root.join("pending")] {
+        for folder in [root.join("tmp"), root.join("partial"), root.join("pending")] {
             fs::create_dir_all(folder)?;
         }
         sync_folder(root)?;
@@ -88,10 +120,59 @@ impl Files {
     /// # Errors
     /// [`BlobsError`] if no temporary file can be created.
     pub async fn receive(&self) -> Result<Incoming, BlobsError> {
-        let mut name = [0; 12];
-        self.randomness.fill(&mut name);
-        let name = name.iter().fold(String::new(), |name, byte| format!("{name}{byte:02x}"));
-        Incoming::create(self.root.join("tmp").join(name)).await
+        Incoming::create(self.root.join("tmp").join(random_name(&*self.randomness))).await
+    }
+
+    /// Begins a blob that may arrive in several requests.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if the file cannot be created.
+    pub async fn receive_partial(&self, name: &PartialName) -> Result<Incoming, BlobsError> {
+        Incoming::create(self.partial(name)).await
+    }
+
+    /// Goes on with a blob of which `size` bytes were kept.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if the file cannot be opened, or is shorter.
+    pub async fn resume(&self, name: &PartialName, size: u64) -> Result<Incoming, BlobsError> {
+        Incoming::open(self.partial(name), size).await
+    }
+
+    /// Removes what was kept of a blob. That it is not there is no error.
+    ///
+    /// # Errors
+    /// [`BlobsError::Io`] if it is still there.
+    pub async fn remove_partial(&self, name: &PartialName) -> Result<(), BlobsError> {
+        let path = self.partial(name);
+        run_blocking(move || remove_if_there(&path)).await
+    }
+
+    /// Whether `size` bytes of a partial blob are there.
+    ///
+    /// # Errors
+    /// [`BlobsError::Io`] if the system does not say.
+    pub async fn has_partial(&self, name: &PartialName, size: u64) -> Result<bool, BlobsError> {
+        let path = self.partial(name);
+        run_blocking(move || match fs::metadata(path) {
+            Ok(metadata) => Ok(metadata.len() >= size),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    /// Opens a blob that is being received for readers who do not wait for its end. `length` is its length in bytes,
+    /// if it is known. From here on the readers see what is written.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if the file cannot be opened, or earlier bytes could not be written.
+    pub async fn grow(&self, incoming: &mut Incoming, length: Option<u64>) -> Result<Arc<Growing>, BlobsError> {
+        let (file, path) = incoming.file().await?;
+        let file = BlobFile { file: Arc::new(file), path: Arc::new(path), buffers: self.buffers.clone() };
+        let growing = Arc::new(Growing::new(file, 0, length));
+        incoming.report_to(Arc::clone(&growing)).await?;
+        Ok(growing)
     }
 
     /// Gives the blob its name, durably. Until [`Files::recorded`] is called it counts as possibly unrecorded, and a
@@ -106,7 +187,7 @@ impl Files {
             File::create_new(&marker)?;
             let published = rename_durably(blob.path.path(), &path);
             if published.is_ok() {
-                blob.path.renamed();
+                blob.path.keep();
             } else {
                 let _ = fs::remove_file(&marker);
             }
@@ -156,7 +237,8 @@ impl Files {
         .await
     }
 
-    /// Removes what a crash left: temporary files, and blobs that `is_recorded` does not know.
+    /// Removes what a crash left: temporary files, partial blobs other than those in `partial`, and blobs that
+    /// `is_recorded` does not know.
     ///
     /// Call it before anything is received. Markers for which `is_recorded` fails are left for the next sweep.
     ///
@@ -164,19 +246,15 @@ impl Files {
     /// [`BlobsError::Io`] if the folders cannot be listed or a file cannot be removed; `E` if `is_recorded` fails.
     pub async fn sweep<E: From<BlobsError>>(
         &self,
+        partial: HashSet<PartialName>,
         is_recorded: impl AsyncFn(&Location) -> Result<bool, E>,
     ) -> Result<Sweep, E> {
         let mut sweep = Sweep::default();
         let (tmp, pending) = (self.root.join("tmp"), self.root.join("pending"));
-        sweep.temporary = run_blocking(move || {
-            let mut removed = 0;
-            for entry in fs::read_dir(tmp)? {
-                fs::remove_file(entry?.path())?;
-                removed += 1;
-            }
-            Ok(removed)
-        })
-        .await?;
+        sweep.temporary = run_blocking(move || remove_files(&tmp, |_| true)).await?;
+        let folder = self.root.join("partial");
+        let unknown = move |name: &str| PartialName::parse(name).is_none_or(|name| !partial.contains(&name));
+        sweep.partial = run_blocking(move || remove_files(&folder, unknown)).await?;
         let names = run_blocking(move || {
             fs::read_dir(pending)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()
         })
@@ -222,6 +300,10 @@ impl Files {
         self.root.join(location.relative_path())
     }
 
+    fn partial(&self, name: &PartialName) -> PathBuf {
+        self.root.join("partial").join(name.as_str())
+    }
+
     fn marker(&self, location: &Location) -> PathBuf {
         self.root.join("pending").join(location.as_str())
     }
@@ -250,6 +332,19 @@ fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
     folder.ancestors().take(changed).try_for_each(sync_folder).inspect_err(|_| {
         let _ = fs::remove_file(to);
     })
+}
+
+/// Removes files of a folder by their names, and returns how many.
+fn remove_files(folder: &Path, unneeded: impl Fn(&str) -> bool) -> io::Result<u64> {
+    let mut removed = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_none_or(&unneeded) {
+            fs::remove_file(entry.path())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
 }
 
 fn sync_folder(folder: &Path) -> io::Result<()> {

@@ -2,20 +2,23 @@
 //!
 //! Bytes are gathered into blocks; each block is hashed and written on a blocking thread while the next one is being
 //! received. Every few megabytes the kernel is told to start writing back, so that the sync at the end finds little left
-//! to do. Dropping an [`Incoming`] removes its temporary file, whatever state it was in.
+//! to do. While somebody reads the blob as it grows (see [`Growing`]), what was gathered is written before a block is
+//! full. Dropping an [`Incoming`] removes its file, whatever state it was in, unless it was paused.
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Write as _},
+    io::{self, Read as _, Seek as _, Write as _},
     os::fd::AsRawFd as _,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use tintype_domain::{ContentHash, ContentHasher};
 use tokio::task::JoinHandle;
 
-use super::BlobsError;
+use super::{BlobsError, Growing};
 
 /// Bytes hashed and written together. Two blocks at most exist at once for one upload: one being written, one being
 /// filled.
@@ -24,6 +27,10 @@ const BLOCK: usize = 256 * 1024;
 /// Bytes after which the kernel is told to start writing.
 const WRITE_BACK: u64 = 8 * 1024 * 1024;
 
+/// The least time between two writes of less than a block: bounds how often readers are woken, and how long a byte
+/// waits for them.
+const PACE: Duration = Duration::from_millis(5);
+
 /// A blob being received.
 #[derive(Debug)]
 pub struct Incoming {
@@ -31,6 +38,10 @@ pub struct Incoming {
     block: Vec<u8>,
     /// A block that was written, to be filled again.
     spare: Vec<u8>,
+    /// When a write last began.
+    last_write: Option<Instant>,
+    /// Bytes taken so far, those of earlier requests included.
+    size: u64,
 }
 
 #[derive(Debug)]
@@ -46,9 +57,12 @@ enum State {
 struct Temporary {
     file: File,
     path: TemporaryPath,
-    hasher: ContentHasher,
+    /// None where the first bytes were written by an earlier request: the file is then hashed at the end.
+    hasher: Option<ContentHasher>,
     written: u64,
     written_back: u64,
+    /// Told of each write.
+    growing: Option<Arc<Growing>>,
 }
 
 /// Removes the file when dropped, unless it was renamed.
@@ -60,8 +74,8 @@ impl TemporaryPath {
         self.0.as_deref().expect("the path is there until the file was renamed")
     }
 
-    /// The file has another name now.
-    pub(super) fn renamed(mut self) {
+    /// The file has another name now, or stays where it is.
+    pub(super) fn keep(mut self) {
         self.0 = None;
     }
 }
@@ -88,20 +102,62 @@ pub struct Hashed {
 }
 
 impl Incoming {
-    /// Creates the temporary file.
+    /// Creates the file.
     pub(super) async fn create(path: PathBuf) -> Result<Self, BlobsError> {
         let file = run_blocking(move || {
-            let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-            Ok(Temporary {
-                file,
-                path: TemporaryPath(Some(path)),
-                hasher: ContentHasher::default(),
-                written: 0,
-                written_back: 0,
-            })
+            let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+            let hasher = Some(ContentHasher::default());
+            Ok(Temporary { file, path: TemporaryPath(Some(path)), hasher, written: 0, written_back: 0, growing: None })
         })
         .await?;
-        Ok(Self { state: State::Idle(file), block: Vec::with_capacity(BLOCK), spare: Vec::new() })
+        Ok(Self::of(file))
+    }
+
+    /// Opens a file that was paused at `size` bytes. What was written after that is cut off.
+    pub(super) async fn open(path: PathBuf, size: u64) -> Result<Self, BlobsError> {
+        let file = run_blocking(move || {
+            let mut file = OpenOptions::new().read(true).write(true).open(&path)?;
+            if file.metadata()?.len() < size {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than recorded"));
+            }
+            file.set_len(size)?;
+            file.seek(io::SeekFrom::End(0))?;
+            let hasher = (size == 0).then(ContentHasher::default);
+            let path = TemporaryPath(Some(path));
+            Ok(Temporary { file, path, hasher, written: size, written_back: size, growing: None })
+        })
+        .await?;
+        Ok(Self::of(file))
+    }
+
+    fn of(file: Temporary) -> Self {
+        let size = file.written;
+        Self { state: State::Idle(file), block: Vec::with_capacity(BLOCK), spare: Vec::new(), last_write: None, size }
+    }
+
+    /// Bytes taken so far, those of earlier requests included.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// A handle of its own on the file, and its path.
+    pub(super) async fn file(&mut self) -> Result<(File, PathBuf), BlobsError> {
+        let temporary = self.settle().await?;
+        let path = temporary.path.path().to_owned();
+        self.state = State::Idle(temporary);
+        run_blocking(move || Ok((File::open(&path)?, path))).await
+    }
+
+    /// From here on, `growing` is told of every write.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if earlier bytes could not be written.
+    pub async fn report_to(&mut self, growing: Arc<Growing>) -> Result<(), BlobsError> {
+        let mut temporary = self.settle().await?;
+        growing.report(temporary.written);
+        temporary.growing = Some(growing);
+        self.state = State::Idle(temporary);
+        Ok(())
     }
 
     /// Takes the next bytes. Returns when there is room for more, which may be before they are written.
@@ -113,6 +169,7 @@ impl Incoming {
             let room = BLOCK - self.block.len();
             let taken = bytes.split_to(room.min(bytes.len()));
             self.block.extend_from_slice(&taken);
+            self.size += taken.len() as u64;
             if self.block.len() == BLOCK {
                 self.start_writing().await?;
             }
@@ -120,20 +177,75 @@ impl Incoming {
         Ok(())
     }
 
+    /// Begins to write what was gathered, though it is less than a block, as soon as that is useful; never returns
+    /// while there is nothing to write. It can be dropped at any await, and nothing is lost.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if earlier bytes could not be written.
+    pub async fn catch_up(&mut self) -> Result<(), BlobsError> {
+        if self.block.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        if let Some(last) = self.last_write {
+            tokio::time::sleep_until((last + PACE).into()).await;
+        }
+        self.start_writing().await
+    }
+
     /// Writes what is left, and syncs the file.
     ///
     /// # Errors
-    /// [`BlobsError`] if anything could not be written or synced; the temporary file is removed.
+    /// [`BlobsError`] if anything could not be written or synced; the file is removed.
     pub async fn finish(mut self) -> Result<Hashed, BlobsError> {
+        let mut temporary = self.write_all().await?;
+        run_blocking(move || {
+            temporary.file.sync_all()?;
+            let sha256 = match temporary.hasher.take() {
+                Some(hasher) => hasher.finish(),
+                None => hash_of(&mut temporary.file)?,
+            };
+            Ok(Hashed { sha256, size: temporary.written, path: temporary.path })
+        })
+        .await
+    }
+
+    /// All bytes, read back into memory; the file is removed. For few bytes only.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if anything could not be written or read.
+    pub async fn into_bytes(mut self) -> Result<Bytes, BlobsError> {
+        let mut temporary = self.write_all().await?;
+        run_blocking(move || {
+            let mut bytes = Vec::with_capacity(usize::try_from(temporary.written).unwrap_or_default());
+            temporary.file.rewind()?;
+            temporary.file.read_to_end(&mut bytes)?;
+            Ok(bytes.into())
+        })
+        .await
+    }
+
+    /// Writes what was gathered, syncs the file and leaves it where it is, to be opened again. Returns its size in
+    /// bytes.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if anything could not be written or synced; the file is removed.
+    pub async fn pause(mut self) -> Result<u64, BlobsError> {
+        let temporary = self.write_all().await?;
+        run_blocking(move || {
+            temporary.file.sync_all()?;
+            let folder = temporary.path.path().parent().ok_or(io::ErrorKind::InvalidInput)?;
+            File::open(folder)?.sync_all()?;
+            temporary.path.keep();
+            Ok(temporary.written)
+        })
+        .await
+    }
+
+    async fn write_all(&mut self) -> Result<Temporary, BlobsError> {
         if !self.block.is_empty() {
             self.start_writing().await?;
         }
-        let temporary = self.settle().await?;
-        run_blocking(move || {
-            temporary.file.sync_all()?;
-            Ok(Hashed { sha256: temporary.hasher.finish(), size: temporary.written, path: temporary.path })
-        })
-        .await
+        self.settle().await
     }
 
     async fn start_writing(&mut self) -> Result<(), BlobsError> {
@@ -141,6 +253,7 @@ impl Incoming {
         let next =
             if self.spare.capacity() == BLOCK { std::mem::take(&mut self.spare) } else { Vec::with_capacity(BLOCK) };
         let mut block = std::mem::replace(&mut self.block, next);
+        self.last_write = Some(Instant::now());
         self.state = State::Writing(tokio::task::spawn_blocking(move || {
             let outcome = temporary.write(&block);
             block.clear();
@@ -149,31 +262,50 @@ impl Incoming {
         Ok(())
     }
 
-    /// Waits for the block that is being written.
+    /// Waits for the block that is being written. Dropped while it waits, it changes nothing.
     async fn settle(&mut self) -> Result<Temporary, BlobsError> {
+        if let State::Writing(writing) = &mut self.state {
+            let outcome = writing.await;
+            self.state = State::Failed;
+            let (temporary, block, outcome) = outcome.map_err(io::Error::other)?;
+            outcome?;
+            self.spare = block;
+            return Ok(temporary);
+        }
         match std::mem::replace(&mut self.state, State::Failed) {
             State::Idle(temporary) => Ok(temporary),
-            State::Writing(writing) => {
-                let (temporary, block, outcome) = writing.await.map_err(io::Error::other)?;
-                outcome?;
-                self.spare = block;
-                Ok(temporary)
-            }
-            State::Failed => Err(BlobsError::Io(io::Error::other("an earlier write failed"))),
+            State::Writing(_) | State::Failed => Err(BlobsError::Io(io::Error::other("an earlier write failed"))),
         }
     }
 }
 
 impl Temporary {
     fn write(&mut self, block: &[u8]) -> io::Result<()> {
-        self.hasher.update(block);
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(block);
+        }
         self.file.write_all(block)?;
         self.written += block.len() as u64;
+        if let Some(growing) = &self.growing {
+            growing.report(self.written);
+        }
         if self.written - self.written_back >= WRITE_BACK {
             start_write_back(&self.file, self.written_back, self.written - self.written_back);
             self.written_back = self.written;
         }
         Ok(())
+    }
+}
+
+fn hash_of(file: &mut File) -> io::Result<ContentHash> {
+    let mut hasher = ContentHasher::default();
+    let mut block = vec![0; BLOCK];
+    file.rewind()?;
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(hasher.finish()),
+            read => hasher.update(&block[..read]),
+        }
     }
 }
 

@@ -7,12 +7,14 @@
 
 mod buffers;
 mod files;
+mod growing;
 mod incoming;
 mod location;
 mod reader;
 
 pub use self::{
-    files::{Files, Sweep},
+    files::{Files, PartialName, Sweep},
+    growing::{Growing, GrowingStream},
     incoming::{Hashed, Incoming},
     location::Location,
     reader::{BlobFile, BlobStream},
@@ -32,6 +34,9 @@ pub enum BlobsError {
     /// A file is shorter than it was when it was written.
     #[error("the file {0} is damaged: it is shorter than recorded")]
     Truncated(std::path::PathBuf),
+    /// The upload that was read while it arrived has broken off.
+    #[error("the upload broke off while it was read")]
+    BrokenOff,
     /// The disk failed.
     #[error("the media folder failed: {0}")]
     Io(#[source] io::Error),

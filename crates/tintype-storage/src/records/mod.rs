@@ -5,6 +5,7 @@
 //! written in the dialect that SQLite and PostgreSQL share (`$1`, `ON CONFLICT`, `RETURNING`, integers for time).
 
 mod media;
+mod reservations;
 mod settings;
 mod thumbnails;
 mod tokens;
@@ -21,6 +22,10 @@ use sqlx::{
 use self::writer::{Statement, Writer};
 pub use self::{
     media::{Body, FoundMedia, InsertMedia, InsertOutcome, MediaRecord, NewBlob},
+    reservations::{
+        Claim, ClaimOutcome, ClaimPartial, Expired, Fulfil, InsertReservation, Partial, Release, Reservation,
+        ReserveOutcome,
+    },
     thumbnails::{
         FoundThumbnail, InsertThumbnail, ThumbnailContent, ThumbnailKey, ThumbnailMethod, ThumbnailOutcome,
         ThumbnailRecord,

@@ -29,8 +29,11 @@ pub struct LimitsConfig {
     pub unused_expires_after: Limit<Duration>,
     /// The longest that a download waits for an upload, whatever its `timeout_ms`.
     pub max_wait: Duration,
-    /// How many downloads may wait for uploads at once; then they are answered early.
+    /// How many downloads may wait for uploads at once, of at most three quarters of all connections; then those that
+    /// wait longest are answered early.
     pub max_waiting_downloads: u64,
+    /// How many of them may be one user's; one address's where there is no user.
+    pub max_waiting_per_user: u64,
     /// How often, per user; per address where there is no user.
     pub rates: RatesConfig,
 }
@@ -66,6 +69,7 @@ impl Default for LimitsConfig {
             unused_expires_after: Limit::At(Duration::from_secs(24 * 60 * 60)),
             max_wait: Duration::from_secs(60),
             max_waiting_downloads: 10_000,
+            max_waiting_per_user: 1_000,
             rates: RatesConfig::default(),
         }
     }

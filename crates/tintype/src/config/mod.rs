@@ -4,6 +4,7 @@
 //! but the binary reads this: the other crates are given what they need. `docs/src/configuration.md` is the reference
 //! for operators, and tests hold it, the default file and the schema together.
 
+mod asynchronous;
 mod authentication;
 mod blobs;
 mod cache;
@@ -33,6 +34,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tintype_domain::ServerName;
 
+pub use asynchronous::AsyncConfig;
 pub use authentication::AuthenticationConfig;
 pub use blobs::BlobsConfig;
 pub use cache::CacheConfig;
@@ -80,6 +82,9 @@ pub struct Config {
     pub authentication: AuthenticationConfig,
     /// How much, how often, and how long.
     pub limits: LimitsConfig,
+    /// Uploads to URIs that were made before them (MSC2246).
+    #[serde(rename = "async")]
+    pub asynchronous: AsyncConfig,
     /// What decoding pictures may cost.
     pub thumbnails: ThumbnailsConfig,
     /// Media that lives for a while only (MSC4425).
@@ -107,6 +112,7 @@ impl Default for Config {
             server: vec![ServerConfig::owned(name)],
             authentication: AuthenticationConfig::default(),
             limits: LimitsConfig::default(),
+            asynchronous: AsyncConfig::default(),
             thumbnails: ThumbnailsConfig::default(),
             ephemeral: EphemeralConfig::default(),
             legacy: LegacyConfig::default(),

@@ -6,7 +6,7 @@
 use super::source::Node;
 
 /// Keys without effect, with what they are for.
-const WITHOUT_EFFECT: [(&str, &str); 26] = [
+const WITHOUT_EFFECT: [(&str, &str); 21] = [
     ("http.tls_certificate_file", "TLS"),
     ("http.tls_private_key_file", "TLS"),
     ("blobs.endpoint", "S3"),
@@ -23,11 +23,6 @@ const WITHOUT_EFFECT: [(&str, &str); 26] = [
     ("server.homeserver_token", "linked media"),
     ("server.homeserver_token_file", "linked media"),
     ("limits.max_remote_size", "media of other servers"),
-    ("limits.max_pending_uploads", "asynchronous uploads"),
-    ("limits.unused_expires_after", "asynchronous uploads"),
-    ("limits.max_wait", "asynchronous uploads"),
-    ("limits.max_waiting_downloads", "asynchronous uploads"),
-    ("limits.rates.create", "asynchronous uploads"),
     ("limits.rates.ephemeral", "ephemeral media"),
     ("ephemeral.max_age", "ephemeral media"),
     ("federation.allow_addresses", "media of other servers"),

@@ -90,9 +90,10 @@ impl Server {
         &self.telemetry_address
     }
 
-    /// Stops to listen, finishes the requests that are under way (for as long as `http.drain_timeout`), and closes
-    /// the storage.
+    /// Stops to listen, answers those early who wait for an upload, finishes the requests that are under way (for as
+    /// long as `http.drain_timeout`), and closes the storage.
     pub async fn drain(self) {
+        self.repository.stop_waiting();
         self.connections.drain(self.drain_timeout).await;
         self.telemetry.drain(Duration::from_secs(1)).await;
         self.repository.close().await;

@@ -188,12 +188,12 @@ fn a_secret_is_read_from_its_file_without_the_line_end() {
 
 #[test]
 fn keys_without_effect_are_noted_only_where_they_are_set() {
-    let text = "[limits]\nmax_upload_size = 1\nmax_wait = \"1s\"\n[federation]\nextra_ca_files = [\"ca.pem\"]\n\
+    let text = "[limits]\nmax_upload_size = 1\nmax_remote_size = 1\n[federation]\nextra_ca_files = [\"ca.pem\"]\n\
                 [[server]]\nname = \"a.example\"\nhomeserver = \"http://a.example\"\nhomeserver_token = \"x\"";
     let config = file(text).unwrap();
     let expected = [
         "accepted, has no effect in this version: federation.extra_ca_files (media of other servers)",
-        "accepted, has no effect in this version: limits.max_wait (asynchronous uploads)",
+        "accepted, has no effect in this version: limits.max_remote_size (media of other servers)",
         "accepted, has no effect in this version: server[0].homeserver_token (linked media)",
     ];
     assert_eq!(config.notes(), expected);

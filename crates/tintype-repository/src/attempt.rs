@@ -1,0 +1,375 @@
+//! One request that brings an upload to a reservation, from its first byte to the moment it gives the reservation back.
+//!
+//! It ends in one of three ways: the upload is recorded, its bytes are kept for another request, or nothing of it is
+//! left. Each of them runs in the background, so that it is done even if the client goes away; and an attempt that is
+//! dropped in the middle, with its connection, ends in the second or the third.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use tintype_domain::{ContentHash, Mxc, OwnedUserId, Timestamp};
+use tintype_storage::{
+    blobs::{Incoming, PartialName},
+    records::{Body, Fulfil, InsertMedia, InsertOutcome, NewBlob, Partial, Release},
+};
+
+use crate::{
+    FulfilError, Fulfilled, Kept, Repository, StorageError,
+    arrivals::{Arriving, Running},
+    background::Observed,
+    fulfil::Claimed,
+};
+
+/// How long to wait before the records are asked again to give a reservation back.
+const RELEASE_RETRY: Duration = Duration::from_secs(1);
+
+/// What the sender says of the body.
+#[derive(Debug, Clone)]
+pub(crate) struct Labels {
+    pub(crate) content_type: Vec<u8>,
+    pub(crate) filename: Option<String>,
+}
+
+impl Labels {
+    /// Those of a body of which its sender said nothing.
+    pub(crate) fn unknown() -> Self {
+        Self { content_type: b"application/octet-stream".to_vec(), filename: None }
+    }
+
+    /// So many bytes of an upload with these labels.
+    pub(crate) fn partial(&self, name: PartialName, size: u64, length: Option<u64>) -> Partial {
+        let Self { content_type, filename } = self.clone();
+        Partial { name, size, length, content_type, filename }
+    }
+}
+
+/// A request that holds a reservation.
+pub(crate) struct Attempt(Option<State>);
+
+struct State {
+    repository: Repository,
+    mxc: Mxc,
+    holder: i64,
+    creator: OwnedUserId,
+    expires_at: Timestamp,
+    labels: Labels,
+    length: Option<u64>,
+    /// Where the bytes are kept if the upload is interrupted; without it they are not.
+    kept_as: Option<PartialName>,
+    /// Bytes that need no file yet.
+    small: BytesMut,
+    incoming: Option<Incoming>,
+    running: Running,
+    /// Whether downloads read what this request writes.
+    read: bool,
+}
+
+impl Attempt {
+    /// Begins with nothing.
+    pub(crate) fn new(
+        repository: &Repository,
+        claimed: Claimed,
+        labels: Labels,
+        length: Option<u64>,
+        kept_as: Option<PartialName>,
+    ) -> Self {
+        let Claimed { mxc, holder, reservation } = claimed;
+        let running = Running::default();
+        if kept_as.is_some() {
+            repository.0.arrivals.begins(&mxc, &running);
+        }
+        Self(Some(State {
+            repository: repository.clone(),
+            mxc,
+            holder,
+            creator: reservation.creator,
+            expires_at: reservation.expires_at,
+            labels,
+            length,
+            kept_as,
+            small: BytesMut::new(),
+            incoming: None,
+            running,
+            read: false,
+        }))
+    }
+
+    /// Goes on with the bytes that an earlier request has left, of which there are `size`.
+    pub(crate) async fn resume(&mut self, size: u64) -> Result<(), StorageError> {
+        let state = self.state();
+        let repository = state.repository.clone();
+        if let Some(name) = state.kept_as.clone() {
+            state.incoming = Some(repository.0.blobs.resume(&name, size).await?);
+        }
+        if let Some(arriving) = repository.0.arrivals.arriving(&state.mxc)
+            && let Some(incoming) = &mut state.incoming
+        {
+            // Those who read before the interruption read on.
+            incoming.report_to(Arc::clone(&arriving.growing)).await?;
+            state.read = true;
+        } else if size > 0 {
+            state.let_read().await?;
+        }
+        Ok(())
+    }
+
+    /// Bytes that have come, those of earlier requests included.
+    pub(crate) fn size(&mut self) -> u64 {
+        let state = self.state();
+        state.small.len() as u64 + state.incoming.as_ref().map_or(0, Incoming::size)
+    }
+
+    /// What is kept so far.
+    pub(crate) fn kept(&mut self) -> Kept {
+        let offset = self.size();
+        let state = self.state();
+        Kept { offset, length: state.length, expires_at: state.expires_at }
+    }
+
+    /// Cancelled when another request wants to go on with the upload.
+    pub(crate) fn running(&mut self) -> Running {
+        self.state().running.clone()
+    }
+
+    /// Whether there are bytes in memory that somebody could read if they were in a file.
+    pub(crate) fn lingers(&mut self) -> bool {
+        let state = self.state();
+        state.repository.0.rules.stream && state.incoming.is_none() && !state.small.is_empty()
+    }
+
+    /// Takes the next bytes.
+    pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), StorageError> {
+        let state = self.state();
+        let fits = state.small.len() + bytes.len() <= state.repository.0.rules.inline_size;
+        if state.incoming.is_none() && state.kept_as.is_none() && fits {
+            state.small.extend_from_slice(&bytes);
+            return Ok(());
+        }
+        state.open_file().await?;
+        if let Some(incoming) = &mut state.incoming {
+            incoming.write(bytes).await?;
+        }
+        if state.read { Ok(()) } else { state.let_read().await }
+    }
+
+    /// Puts what is in memory into a file, and lets it be read.
+    pub(crate) async fn open_file(&mut self) -> Result<(), StorageError> {
+        let state = self.state();
+        state.open_file().await?;
+        state.let_read().await
+    }
+
+    /// Writes what readers wait for; returns when more is written, and never where nobody could read it.
+    pub(crate) async fn catch_up(&mut self) -> Result<(), StorageError> {
+        match self.state() {
+            State { incoming: Some(incoming), read: true, .. } => Ok(incoming.catch_up().await?),
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Ends the attempt as what it brought demands, and returns when that is done.
+    pub(crate) async fn conclude(mut self, brought: Result<Fulfilled, FulfilError>) -> Result<Fulfilled, FulfilError> {
+        let mut state = self.0.take().expect("an attempt is concluded once");
+        let background = state.repository.0.background.clone();
+        let concluded = background.finish(async move {
+            match brought {
+                Ok(Fulfilled::Stored) => state.store().await.map(|()| Fulfilled::Stored),
+                Ok(Fulfilled::Partly(kept)) => state.keep().await.map(|()| Fulfilled::Partly(kept)),
+                Err(error) if error.is_interruption() => state.keep().await.and(Err(error)),
+                Err(error) => {
+                    state.give_up().await;
+                    Err(error)
+                }
+            }
+        });
+        concluded.await.unwrap_or_else(|error| Err(StorageError::Blobs(std::io::Error::other(error).into()).into()))
+    }
+
+    fn state(&mut self) -> &mut State {
+        self.0.as_mut().expect("an attempt is not used after it was concluded")
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(state) = self.0.take() {
+            let background = state.repository.0.background.clone();
+            background.finish(async move {
+                if let Err(error) = state.keep().await {
+                    tracing::warn!(%error, "what an interrupted upload brought could not be kept");
+                }
+            });
+        }
+    }
+}
+
+impl State {
+    async fn open_file(&mut self) -> Result<(), StorageError> {
+        if self.incoming.is_some() {
+            return Ok(());
+        }
+        let blobs = &self.repository.0.blobs;
+        let mut incoming = match &self.kept_as {
+            Some(name) => blobs.receive_partial(name).await?,
+            None => blobs.receive().await?,
+        };
+        incoming.write(std::mem::take(&mut self.small).freeze()).await?;
+        self.incoming = Some(incoming);
+        Ok(())
+    }
+
+    /// Lets downloads read what arrives, and wakes those that wait for it.
+    async fn let_read(&mut self) -> Result<(), StorageError> {
+        let inner = &self.repository.0;
+        if let Some(incoming) = &mut self.incoming
+            && inner.rules.stream
+        {
+            let growing = inner.blobs.grow(incoming, self.length).await?;
+            let mut attempt = [0; 8];
+            inner.randomness.fill(&mut attempt);
+            let Labels { content_type, filename } = self.labels.clone();
+            let arriving = Arc::new(Arriving { content_type, filename, attempt: u64::from_ne_bytes(attempt), growing });
+            inner.arrivals.can_be_read(&self.mxc, &arriving);
+            inner.waiting.call(&self.mxc);
+            self.read = true;
+        }
+        Ok(())
+    }
+
+    /// Records the upload in place of its reservation.
+    async fn store(mut self) -> Result<(), FulfilError> {
+        let stored = self.record().await;
+        match stored {
+            Ok(()) => {
+                let inner = &self.repository.0;
+                // Whoever is woken now finds the record without asking the database.
+                if let Err(error) = self.repository.find_stored(&self.mxc).await {
+                    tracing::warn!(%error, "an upload was recorded and could not be read back");
+                }
+                inner.arrivals.finished(&self.mxc);
+                inner.metrics.fulfilled();
+                inner.waiting.call(&self.mxc);
+                self.running.ended.cancel();
+            }
+            Err(_) => self.give_up().await,
+        }
+        stored
+    }
+
+    async fn record(&mut self) -> Result<(), FulfilError> {
+        let inner = &self.repository.0;
+        let (blob, location) = match self.incoming.take() {
+            Some(incoming) if incoming.size() > inner.rules.inline_size as u64 => {
+                let hashed = incoming.finish().await?;
+                let (sha256, size) = (hashed.sha256, hashed.size);
+                let location = inner.blobs.publish(hashed).await?;
+                (NewBlob { sha256, size, body: Body::At(location.clone()) }, Some(location))
+            }
+            incoming => {
+                let bytes = match incoming {
+                    Some(incoming) => incoming.into_bytes().await?,
+                    None => std::mem::take(&mut self.small).freeze(),
+                };
+                let (sha256, size) = (ContentHash::of(&bytes), bytes.len() as u64);
+                (NewBlob { sha256, size, body: Body::Inline(bytes) }, None)
+            }
+        };
+        let size = blob.size;
+        let media = InsertMedia {
+            mxc: self.mxc.clone(),
+            blob,
+            content_type: self.labels.content_type.clone(),
+            filename: self.labels.filename.clone(),
+            uploader: self.creator.clone(),
+            created_at: inner.clock.now(),
+            quota: inner.rules.quota,
+        };
+        let outcome = inner.records.fulfil(Fulfil { holder: self.holder, media }).await;
+        if let Some(location) = &location {
+            match &outcome {
+                Ok(Some(InsertOutcome::Inserted)) => inner.blobs.recorded(location).await,
+                Ok(_) => self.repository.discard(location).await,
+                Err(_) => self.repository.discard_if_unrecorded(location).await,
+            }
+        }
+        let outcome = outcome?.ok_or(FulfilError::NotFound)?;
+        Ok(self.repository.conclude(&outcome, size)?)
+    }
+
+    /// Keeps what has come for another request, if that was wanted; else as [`State::give_up`].
+    async fn keep(mut self) -> Result<(), FulfilError> {
+        let Some(name) = self.kept_as.clone() else {
+            self.give_up().await;
+            return Ok(());
+        };
+        let paused = match self.open_file().await {
+            Ok(()) => match self.incoming.take() {
+                Some(incoming) => incoming.pause().await.map_err(StorageError::from),
+                None => Ok(0),
+            },
+            Err(error) => Err(error),
+        };
+        let size = match paused {
+            Ok(size) => size,
+            Err(error) => {
+                self.give_up().await;
+                return Err(error.into());
+            }
+        };
+        let inner = &self.repository.0;
+        let interruption = inner.arrivals.interrupted(&self.mxc);
+        self.let_go_later(interruption);
+        self.release(Some(self.labels.partial(name, size, self.length))).await;
+        Ok(())
+    }
+
+    /// Leaves nothing of the upload.
+    async fn give_up(&mut self) {
+        self.repository.0.arrivals.broke_off(&self.mxc);
+        // Its file goes with it.
+        self.incoming = None;
+        if let Some(name) = &self.kept_as {
+            self.repository.discard_partial(name).await;
+        }
+        self.release(None).await;
+    }
+
+    /// Gives the reservation back. Without this nobody could ever use it, so it is tried until it succeeds.
+    async fn release(&self, partial: Option<Partial>) {
+        let repository = self.repository.clone();
+        let release = Release { mxc: self.mxc.clone(), holder: self.holder, partial };
+        let (mxc, ended) = (self.mxc.clone(), self.running.ended.clone());
+        let again = release.clone();
+        let released = async move |release| {
+            let outcome = repository.0.records.release(release).await;
+            if outcome.is_ok() {
+                repository.0.waiting.call(&mxc);
+                ended.cancel();
+            }
+            outcome
+        };
+        if let Err(error) = released(release).await {
+            tracing::warn!(%error, media = %self.mxc, "a reservation could not be given back; it is tried again");
+            self.repository.0.background.while_open(async move {
+                tokio::time::sleep(RELEASE_RETRY).await;
+                while released(again.clone()).await.is_err() {
+                    tokio::time::sleep(RELEASE_RETRY).await;
+                }
+            });
+        }
+    }
+
+    /// Readers of an interrupted upload wait for its rest, but not for ever.
+    fn let_go_later(&self, interruption: u64) {
+        let inner = &self.repository.0;
+        let until = self.expires_at.min(inner.clock.now() + inner.rules.max_wait);
+        let (alarm, mxc) = (inner.clock.reaches(until), self.mxc.clone());
+        let observed: Observed = Arc::downgrade(inner);
+        inner.background.while_open(async move {
+            alarm.await;
+            if let Some(inner) = observed.upgrade() {
+                inner.arrivals.give_up(&mxc, interruption);
+            }
+        });
+    }
+}

@@ -1,0 +1,169 @@
+//! Going on with an upload that was interrupted, as an extension: IETF draft "Resumable Uploads for HTTP".
+//!
+//! The URI that was reserved is also the draft's upload resource. Its sender may think a request dead that the server
+//! still waits for; so whoever asks how far it came, goes on, or cancels, first ends a resumable request that is under
+//! way. A plain `PUT` is never disturbed.
+
+use bytes::Bytes;
+use futures_util::Stream;
+use tintype_domain::Mxc;
+use tintype_storage::{
+    blobs::PartialName,
+    records::{ClaimPartial, Release},
+};
+
+use crate::{
+    BodyError, Caller, Completion, FulfilError, Fulfilled, Kept, Repository, Resumable,
+    attempt::{Attempt, Labels},
+    fulfil::{Announced, Claimed},
+    rates::Action,
+    receive::uploader,
+};
+
+/// How often a request that ended another one tries to take its place before somebody else does.
+const TRIES: usize = 3;
+
+/// How far an upload has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UploadProgress {
+    /// So much of it is kept.
+    Kept(Kept),
+    /// It is whole, and recorded.
+    Stored {
+        /// Its length in bytes.
+        size: u64,
+    },
+}
+
+/// A request that goes on with an upload.
+#[derive(Debug, Clone, Copy)]
+pub struct Append {
+    /// `Upload-Offset`: where it goes on.
+    pub offset: u64,
+    /// Whether the upload is whole then, and how long it will be.
+    pub resumable: Resumable,
+    /// Bytes of this request, if it says.
+    pub content_length: Option<u64>,
+}
+
+impl Repository {
+    /// How far the caller's upload has come. Ends a resumable request that is bringing it.
+    ///
+    /// # Errors
+    /// A [`FulfilError`]; [`FulfilError::BeingReceived`] while a plain `PUT` brings it.
+    pub async fn upload_progress(&self, caller: &Caller, mxc: &Mxc) -> Result<UploadProgress, FulfilError> {
+        let user = uploader(caller)?;
+        self.0.limiters.check(Action::Upload, caller)?;
+        if !self.0.is_ours(mxc) {
+            return Err(FulfilError::NotFound);
+        }
+        self.take_over(caller, mxc).await?;
+        let Some(reservation) = self.0.records.find_reservation(mxc).await? else {
+            let stored = self.find_stored(mxc).await?.ok_or(FulfilError::NotFound)?;
+            let mine = stored.record().uploader == user.user_id;
+            let size = stored.record().size;
+            return if mine { Ok(UploadProgress::Stored { size }) } else { Err(FulfilError::NotTheCreator) };
+        };
+        if !reservation.held && reservation.expires_at <= self.0.clock.now() {
+            return Err(FulfilError::NotFound);
+        }
+        if reservation.creator != user.user_id {
+            return Err(FulfilError::NotTheCreator);
+        }
+        if reservation.held {
+            return Err(FulfilError::BeingReceived);
+        }
+        let partial = reservation.partial.as_ref();
+        Ok(UploadProgress::Kept(Kept {
+            offset: partial.map_or(0, |partial| partial.size),
+            length: partial.and_then(|partial| partial.length),
+            expires_at: reservation.expires_at,
+        }))
+    }
+
+    /// Goes on with the caller's upload.
+    ///
+    /// # Errors
+    /// A [`FulfilError`]; [`FulfilError::WrongOffset`] if the upload is elsewhere.
+    pub async fn append(
+        &self,
+        caller: &Caller,
+        mxc: &Mxc,
+        append: Append,
+        body: impl Stream<Item = Result<Bytes, BodyError>> + Unpin,
+    ) -> Result<Fulfilled, FulfilError> {
+        let Append { offset, resumable, content_length } = append;
+        match self.upload_progress(caller, mxc).await? {
+            // The answer to the last request was lost, and it is repeated.
+            UploadProgress::Stored { size }
+                if size == offset && content_length == Some(0) && resumable.completion == Completion::Complete =>
+            {
+                return Ok(Fulfilled::Stored);
+            }
+            UploadProgress::Stored { .. } => return Err(FulfilError::AlreadyStored),
+            UploadProgress::Kept(kept) if kept.offset != offset => {
+                return Err(FulfilError::WrongOffset { expected: kept.offset, provided: offset });
+            }
+            UploadProgress::Kept(kept) => {
+                let announced = Announced::of(offset, kept.length, content_length, resumable)?;
+                self.check_size(uploader(caller)?, announced.length).await?;
+            }
+        }
+        let claimed = self.claim(caller, mxc, ClaimPartial::Keep).await?;
+        let partial = claimed.reservation.partial.clone();
+        let (size, earlier) = partial.as_ref().map_or((0, None), |partial| (partial.size, partial.length));
+        let announced = match Announced::of(offset, earlier, content_length, resumable) {
+            Ok(announced) if size == offset => announced,
+            // Another request came in between.
+            outcome => {
+                let release = Release { mxc: mxc.clone(), holder: claimed.holder, partial };
+                self.0.records.release(release).await?;
+                outcome?;
+                return Err(FulfilError::WrongOffset { expected: size, provided: offset });
+            }
+        };
+        let (name, labels) = match partial {
+            Some(partial) => (partial.name, Labels { content_type: partial.content_type, filename: partial.filename }),
+            None => (PartialName::random(&*self.0.randomness), Labels::unknown()),
+        };
+        let mut attempt = Attempt::new(self, claimed, labels, announced.length, Some(name));
+        let brought = match attempt.resume(size).await {
+            Ok(()) => self.bring(&mut attempt, announced, body).await,
+            Err(error) => Err(error.into()),
+        };
+        attempt.conclude(brought).await
+    }
+
+    /// Gives up what the caller's upload has brought. The URI stays reserved.
+    ///
+    /// # Errors
+    /// A [`FulfilError`]; [`FulfilError::BeingReceived`] while a plain `PUT` brings it.
+    pub async fn cancel_upload(&self, caller: &Caller, mxc: &Mxc) -> Result<(), FulfilError> {
+        uploader(caller)?;
+        self.0.limiters.check(Action::Upload, caller)?;
+        self.take_over(caller, mxc).await?;
+        let Claimed { holder, reservation, .. } = self.claim(caller, mxc, ClaimPartial::Replace(None)).await?;
+        self.0.arrivals.broke_off(mxc);
+        if let Some(partial) = &reservation.partial {
+            self.discard_partial(&partial.name).await;
+        }
+        self.0.records.release(Release { mxc: mxc.clone(), holder, partial: None }).await?;
+        self.0.waiting.call(mxc);
+        Ok(())
+    }
+
+    /// Ends a resumable request of the caller's that brings this upload, and waits until it has.
+    async fn take_over(&self, caller: &Caller, mxc: &Mxc) -> Result<(), FulfilError> {
+        for _ in 0..TRIES {
+            let Some(running) = self.0.arrivals.running(mxc) else { break };
+            let reservation = self.0.records.find_reservation(mxc).await?;
+            let user = uploader(caller)?;
+            if reservation.is_some_and(|reservation| reservation.creator != user.user_id) {
+                return Err(FulfilError::NotTheCreator);
+            }
+            running.cut.cancel();
+            running.ended.cancelled().await;
+        }
+        Ok(())
+    }
+}

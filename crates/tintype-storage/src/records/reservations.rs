@@ -1,0 +1,494 @@
+//! Reservations: URIs that were made for a later upload (MSC2246), and who is bringing it.
+//!
+//! `Reserved → Receiving → Stored` are told apart by rows: a reservation without a holder, one with a holder, a row in
+//! `media`. Each step is one statement of the writer that names in its `WHERE` the state it starts from, so that of two
+//! requests exactly one takes it.
+
+use sqlx::{FromRow, SqliteConnection};
+use tintype_domain::{Mxc, OwnedUserId, Timestamp};
+
+use super::{InsertMedia, InsertOutcome, Records, RecordsError, Statement, usage::signed};
+use crate::blobs::PartialName;
+
+/// A URI for a later upload.
+#[derive(Debug, Clone)]
+pub struct InsertReservation {
+    /// Its name, which must be new.
+    pub mxc: Mxc,
+    /// Who may upload to it.
+    pub creator: OwnedUserId,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Until when it waits for its upload; [`Timestamp::NEVER`] for ever.
+    pub expires_at: Timestamp,
+    /// How many the creator may have open.
+    pub max_pending: u64,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReserveOutcome {
+    /// It is reserved.
+    Reserved,
+    /// The creator has too many open ones.
+    TooManyPending {
+        /// When the first of them expires.
+        next_expiry: Timestamp,
+    },
+}
+
+/// What a resumable upload has brought so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partial {
+    /// Its file.
+    pub name: PartialName,
+    /// Bytes that are kept of it.
+    pub size: u64,
+    /// How many there will be, if the sender said.
+    pub length: Option<u64>,
+    /// The `Content-Type`, byte for byte.
+    pub content_type: Vec<u8>,
+    /// The file name.
+    pub filename: Option<String>,
+}
+
+/// What is known of a reservation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reservation {
+    /// Who may upload to it.
+    pub creator: OwnedUserId,
+    /// Until when it waits for its upload.
+    pub expires_at: Timestamp,
+    /// Whether a request is bringing the upload.
+    pub held: bool,
+    /// What earlier requests brought.
+    pub partial: Option<Partial>,
+}
+
+/// Takes a reservation for one request.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Which.
+    pub mxc: Mxc,
+    /// Who asks.
+    pub user: OwnedUserId,
+    /// When.
+    pub now: Timestamp,
+    /// A random number of the request.
+    pub holder: i64,
+    /// What becomes of the bytes of earlier requests.
+    pub partial: ClaimPartial,
+}
+
+/// What becomes of the bytes of earlier requests.
+#[derive(Debug, Clone)]
+pub enum ClaimPartial {
+    /// They are kept: the request goes on with them.
+    Keep,
+    /// They are forgotten, and another file is recorded in their place, if there is one.
+    Replace(Option<Partial>),
+}
+
+/// What became of a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClaimOutcome {
+    /// The request holds the reservation, which was so before.
+    Claimed(Reservation),
+    /// There is no such reservation, or no longer.
+    NotFound,
+    /// It is another user's.
+    NotTheCreator,
+    /// Its upload is recorded already.
+    Stored {
+        /// Its length in bytes.
+        size: u64,
+    },
+    /// Another request holds it.
+    Held,
+}
+
+/// Gives a reservation back.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// Which.
+    pub mxc: Mxc,
+    /// Who held it.
+    pub holder: i64,
+    /// What is kept of the upload.
+    pub partial: Option<Partial>,
+}
+
+/// Records the upload, in place of its reservation.
+#[derive(Debug, Clone)]
+pub struct Fulfil {
+    /// Who held the reservation.
+    pub holder: i64,
+    /// The media.
+    pub media: InsertMedia,
+}
+
+/// A reservation that has expired, and the file that it no longer needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expired {
+    /// Which.
+    pub mxc: Mxc,
+    /// What it held.
+    pub partial: Option<PartialName>,
+}
+
+#[derive(FromRow)]
+struct ReservationRow {
+    creator: String,
+    expires_at: i64,
+    holder: Option<i64>,
+    partial: Option<String>,
+    partial_size: Option<i64>,
+    length: Option<i64>,
+    content_type: Option<Vec<u8>>,
+    filename: Option<String>,
+}
+
+/// The columns of a [`ReservationRow`].
+macro_rules! select_reservation {
+    () => {
+        "SELECT creator, expires_at, holder, partial, partial_size, length, content_type, filename
+         FROM reservations WHERE server_name = $1 AND media_id = $2"
+    };
+}
+
+impl Records {
+    /// Reserves a URI, if its creator has not too many open ones.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails; then nothing is reserved.
+    pub async fn reserve(&self, reservation: InsertReservation) -> Result<ReserveOutcome, RecordsError> {
+        self.write(reservation).await
+    }
+
+    /// The reservation of this name, which may have expired; none where there is none, or its upload is recorded.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn find_reservation(&self, mxc: &Mxc) -> Result<Option<Reservation>, RecordsError> {
+        let row: Option<ReservationRow> = sqlx::query_as(select_reservation!())
+            .bind(mxc.server_name.as_str())
+            .bind(mxc.media_id.as_str())
+            .fetch_optional(&self.readers)
+            .await?;
+        row.map(|row| row.into_reservation(mxc)).transpose()
+    }
+
+    /// Takes a reservation for one request, if nobody else has it.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, RecordsError> {
+        self.write(claim).await
+    }
+
+    /// Gives a reservation back. It is no error if the request does not hold it any more.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn release(&self, release: Release) -> Result<(), RecordsError> {
+        self.write(release).await
+    }
+
+    /// Records the upload in place of its reservation; none, if the request does not hold it any more.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails; then nothing was recorded.
+    pub async fn fulfil(&self, fulfil: Fulfil) -> Result<Option<InsertOutcome>, RecordsError> {
+        self.write(fulfil).await
+    }
+
+    /// Gives all reservations back: at a start, whoever held one is gone.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn release_all(&self) -> Result<(), RecordsError> {
+        self.write(ReleaseAll).await
+    }
+
+    /// Reservations that hold bytes of an upload: their files, and how many bytes of each.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn partials(&self) -> Result<Vec<(PartialName, u64)>, RecordsError> {
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as("SELECT partial, partial_size FROM reservations WHERE partial IS NOT NULL")
+                .fetch_all(&self.readers)
+                .await?;
+        let parsed = |(name, size): (String, i64)| {
+            let inconsistent = || RecordsError::Inconsistent(format!("a partial upload, {name}"));
+            let size = u64::try_from(size).map_err(|_| inconsistent())?;
+            Ok((PartialName::parse(&name).ok_or_else(inconsistent)?, size))
+        };
+        rows.into_iter().map(parsed).collect()
+    }
+
+    /// Forgets the bytes of an upload whose file is lost.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn forget_partial(&self, name: PartialName) -> Result<(), RecordsError> {
+        self.write(ForgetPartial(name)).await
+    }
+
+    /// How many reservations wait for their upload, those included that expired since the last sweep.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn pending(&self) -> Result<u64, RecordsError> {
+        let (count,): (i64,) =
+            sqlx::query_as("SELECT COUNT(*) FROM reservations WHERE swept = 0").fetch_one(&self.readers).await?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// Marks reservations that have expired, `limit` of them at most, and returns those that were not marked before.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn expire(&self, now: Timestamp, limit: u32) -> Result<Vec<Expired>, RecordsError> {
+        self.write(Expire { now, limit }).await
+    }
+}
+
+impl ReservationRow {
+    fn into_reservation(self, mxc: &Mxc) -> Result<Reservation, RecordsError> {
+        let inconsistent = |what: &str| RecordsError::Inconsistent(format!("{what} of the reservation {mxc}"));
+        let partial = self.partial.map(|name| {
+            Ok::<_, RecordsError>(Partial {
+                name: PartialName::parse(&name).ok_or_else(|| inconsistent("the file"))?,
+                size: self
+                    .partial_size
+                    .and_then(|size| size.try_into().ok())
+                    .ok_or_else(|| inconsistent("the size"))?,
+                length: self.length.map(u64::try_from).transpose().map_err(|_| inconsistent("the length"))?,
+                content_type: self.content_type.ok_or_else(|| inconsistent("the type"))?,
+                filename: self.filename,
+            })
+        });
+        Ok(Reservation {
+            creator: self.creator.try_into().map_err(|_| inconsistent("the creator"))?,
+            expires_at: Timestamp(self.expires_at),
+            held: self.holder.is_some(),
+            partial: partial.transpose()?,
+        })
+    }
+}
+
+impl Statement for InsertReservation {
+    type Output = ReserveOutcome;
+
+    async fn run(&self, connection: &mut SqliteConnection) -> Result<ReserveOutcome, RecordsError> {
+        let inserted = sqlx::query(
+            "INSERT INTO reservations (server_name, media_id, creator, created_at, expires_at)
+             SELECT $1, $2, $3, $4, $5 WHERE
+             (SELECT COUNT(*) FROM reservations WHERE creator = $3 AND swept = 0 AND expires_at > $4) < $6",
+        )
+        .bind(self.mxc.server_name.as_str())
+        .bind(self.mxc.media_id.as_str())
+        .bind(self.creator.as_str())
+        .bind(self.created_at.as_millis())
+        .bind(self.expires_at.as_millis())
+        .bind(signed(self.max_pending))
+        .execute(&mut *connection)
+        .await?;
+        if inserted.rows_affected() == 1 {
+            return Ok(ReserveOutcome::Reserved);
+        }
+        let (next,): (Option<i64>,) = sqlx::query_as(
+            "SELECT MIN(expires_at) FROM reservations WHERE creator = $1 AND swept = 0 AND expires_at > $2",
+        )
+        .bind(self.creator.as_str())
+        .bind(self.created_at.as_millis())
+        .fetch_one(connection)
+        .await?;
+        Ok(ReserveOutcome::TooManyPending { next_expiry: next.map_or(Timestamp::NEVER, Timestamp) })
+    }
+}
+
+impl Statement for Claim {
+    type Output = ClaimOutcome;
+
+    async fn run(&self, connection: &mut SqliteConnection) -> Result<ClaimOutcome, RecordsError> {
+        let claimed = sqlx::query(
+            "UPDATE reservations SET holder = $1
+             WHERE server_name = $2 AND media_id = $3 AND creator = $4 AND expires_at > $5 AND holder IS NULL",
+        )
+        .bind(self.holder)
+        .bind(self.mxc.server_name.as_str())
+        .bind(self.mxc.media_id.as_str())
+        .bind(self.user.as_str())
+        .bind(self.now.as_millis())
+        .execute(&mut *connection)
+        .await?;
+        let row: Option<ReservationRow> = sqlx::query_as(select_reservation!())
+            .bind(self.mxc.server_name.as_str())
+            .bind(self.mxc.media_id.as_str())
+            .fetch_optional(&mut *connection)
+            .await?;
+        let Some(row) = row else { return self.refusal(connection).await };
+        let mut reservation = row.into_reservation(&self.mxc)?;
+        if claimed.rows_affected() == 1 {
+            reservation.held = false;
+            if let ClaimPartial::Replace(partial) = &self.partial {
+                set_partial(connection, &self.mxc, self.holder, partial.as_ref(), Some(self.holder)).await?;
+            }
+            return Ok(ClaimOutcome::Claimed(reservation));
+        }
+        Ok(if !reservation.held && reservation.expires_at <= self.now {
+            ClaimOutcome::NotFound
+        } else if reservation.creator != self.user {
+            ClaimOutcome::NotTheCreator
+        } else {
+            ClaimOutcome::Held
+        })
+    }
+}
+
+impl Claim {
+    /// There is no reservation: there never was one, or its upload is recorded.
+    async fn refusal(&self, connection: &mut SqliteConnection) -> Result<ClaimOutcome, RecordsError> {
+        let row: Option<(String, i64)> = sqlx::query_as(
+            "SELECT m.uploader, b.size FROM media m JOIN blobs b ON b.id = m.blob_id
+             WHERE m.server_name = $1 AND m.media_id = $2",
+        )
+        .bind(self.mxc.server_name.as_str())
+        .bind(self.mxc.media_id.as_str())
+        .fetch_optional(connection)
+        .await?;
+        Ok(match row {
+            None => ClaimOutcome::NotFound,
+            Some((uploader, _)) if uploader != self.user.as_str() => ClaimOutcome::NotTheCreator,
+            Some((_, size)) => ClaimOutcome::Stored { size: u64::try_from(size).unwrap_or(0) },
+        })
+    }
+}
+
+impl Statement for Release {
+    type Output = ();
+
+    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
+        set_partial(connection, &self.mxc, self.holder, self.partial.as_ref(), None).await
+    }
+}
+
+/// Records what is kept of an upload, and who brings it from now on.
+async fn set_partial(
+    connection: &mut SqliteConnection,
+    mxc: &Mxc,
+    held_by: i64,
+    partial: Option<&Partial>,
+    holder: Option<i64>,
+) -> Result<(), RecordsError> {
+    sqlx::query(
+        "UPDATE reservations SET holder = $1, partial = $2, partial_size = $3, length = $4, content_type = $5,
+         filename = $6 WHERE server_name = $7 AND media_id = $8 AND holder = $9",
+    )
+    .bind(holder)
+    .bind(partial.map(|partial| partial.name.as_str()))
+    .bind(partial.map(|partial| signed(partial.size)))
+    .bind(partial.and_then(|partial| partial.length).map(signed))
+    .bind(partial.map(|partial| partial.content_type.as_slice()))
+    .bind(partial.and_then(|partial| partial.filename.as_deref()))
+    .bind(mxc.server_name.as_str())
+    .bind(mxc.media_id.as_str())
+    .bind(held_by)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+impl Statement for Fulfil {
+    type Output = Option<InsertOutcome>;
+
+    async fn run(&self, connection: &mut SqliteConnection) -> Result<Option<InsertOutcome>, RecordsError> {
+        let Mxc { server_name, media_id } = &self.media.mxc;
+        let held: Option<(i64,)> =
+            sqlx::query_as("SELECT 1 FROM reservations WHERE server_name = $1 AND media_id = $2 AND holder = $3")
+                .bind(server_name.as_str())
+                .bind(media_id.as_str())
+                .bind(self.holder)
+                .fetch_optional(&mut *connection)
+                .await?;
+        if held.is_none() {
+            return Ok(None);
+        }
+        let outcome = self.media.run(connection).await?;
+        if outcome != InsertOutcome::OverQuota {
+            sqlx::query("DELETE FROM reservations WHERE server_name = $1 AND media_id = $2")
+                .bind(server_name.as_str())
+                .bind(media_id.as_str())
+                .execute(connection)
+                .await?;
+        }
+        Ok(Some(outcome))
+    }
+}
+
+struct ReleaseAll;
+
+impl Statement for ReleaseAll {
+    type Output = ();
+
+    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
+        sqlx::query("UPDATE reservations SET holder = NULL WHERE swept = 0 AND holder IS NOT NULL")
+            .execute(connection)
+            .await?;
+        Ok(())
+    }
+}
+
+struct ForgetPartial(PartialName);
+
+impl Statement for ForgetPartial {
+    type Output = ();
+
+    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
+        sqlx::query(
+            "UPDATE reservations SET partial = NULL, partial_size = NULL, length = NULL, content_type = NULL,
+             filename = NULL WHERE partial = $1",
+        )
+        .bind(self.0.as_str())
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+}
+
+struct Expire {
+    now: Timestamp,
+    limit: u32,
+}
+
+impl Statement for Expire {
+    type Output = Vec<Expired>;
+
+    async fn run(&self, connection: &mut SqliteConnection) -> Result<Vec<Expired>, RecordsError> {
+        let rows: Vec<(String, String, Option<String>)> = sqlx::query_as(
+            "SELECT server_name, media_id, partial FROM reservations
+             WHERE swept = 0 AND expires_at <= $1 AND holder IS NULL ORDER BY expires_at LIMIT $2",
+        )
+        .bind(self.now.as_millis())
+        .bind(self.limit)
+        .fetch_all(&mut *connection)
+        .await?;
+        let mut expired = Vec::with_capacity(rows.len());
+        for (server_name, media_id, partial) in rows {
+            sqlx::query(
+                "UPDATE reservations SET swept = 1, partial = NULL, partial_size = NULL, length = NULL,
+                 content_type = NULL, filename = NULL WHERE server_name = $1 AND media_id = $2",
+            )
+            .bind(&server_name)
+            .bind(&media_id)
+            .execute(&mut *connection)
+            .await?;
+            let mxc = Mxc::from_parts(&server_name, &media_id)
+                .map_err(|_| RecordsError::Inconsistent(format!("a reservation, {server_name}/{media_id}")))?;
+            expired.push(Expired { mxc, partial: partial.as_deref().and_then(PartialName::parse) });
+        }
+        Ok(expired)
+    }
+}
