@@ -136,6 +136,10 @@ impl Endpoints {
         };
         allow_every_origin(response.headers_mut());
         line.status = response.status();
+        if matches!(line.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+            // RFC 9110, section 8.6: the first has none, and that of the second would be the media's.
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+        }
         let is_head = line.method == Method::HEAD;
         response.map(|body| {
             line.expected = if is_head { Some(0) } else { body.size_hint().exact() };

@@ -4,24 +4,21 @@
 //! left. Each of them runs in the background, so that it is done even if the client goes away; and an attempt that is
 //! dropped in the middle, with its connection, ends in the second or the third.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use tintype_domain::{ContentHash, Mxc, OwnedUserId, Timestamp};
+use tintype_domain::ContentHash;
 use tintype_storage::{
     blobs::{Incoming, PartialName},
-    records::{Body, Fulfil, InsertMedia, InsertOutcome, NewBlob, Partial, Release},
+    records::{Body, Fulfil, InsertMedia, InsertOutcome, NewBlob, Partial},
 };
 
 use crate::{
-    FulfilError, Fulfilled, Kept, Repository, StorageError,
+    FulfilError, Fulfilled, Kept, StorageError,
     arrivals::{Arriving, Running},
     background::Observed,
-    fulfil::Claimed,
+    held::Held,
 };
-
-/// How long to wait before the records are asked again to give a reservation back.
-const RELEASE_RETRY: Duration = Duration::from_secs(1);
 
 /// What the sender says of the body.
 #[derive(Debug, Clone)]
@@ -47,11 +44,7 @@ impl Labels {
 pub(crate) struct Attempt(Option<State>);
 
 struct State {
-    repository: Repository,
-    mxc: Mxc,
-    holder: i64,
-    creator: OwnedUserId,
-    expires_at: Timestamp,
+    held: Held,
     labels: Labels,
     length: Option<u64>,
     /// Where the bytes are kept if the upload is interrupted; without it they are not.
@@ -59,49 +52,27 @@ struct State {
     /// Bytes that need no file yet.
     small: BytesMut,
     incoming: Option<Incoming>,
-    running: Running,
     /// Whether downloads read what this request writes.
     read: bool,
 }
 
 impl Attempt {
     /// Begins with nothing.
-    pub(crate) fn new(
-        repository: &Repository,
-        claimed: Claimed,
-        labels: Labels,
-        length: Option<u64>,
-        kept_as: Option<PartialName>,
-    ) -> Self {
-        let Claimed { mxc, holder, reservation } = claimed;
-        let running = Running::default();
+    pub(crate) fn new(held: Held, labels: Labels, length: Option<u64>, kept_as: Option<PartialName>) -> Self {
         if kept_as.is_some() {
-            repository.0.arrivals.begins(&mxc, &running);
+            held.repository().0.arrivals.begins(&held.mxc, &held.running);
         }
-        Self(Some(State {
-            repository: repository.clone(),
-            mxc,
-            holder,
-            creator: reservation.creator,
-            expires_at: reservation.expires_at,
-            labels,
-            length,
-            kept_as,
-            small: BytesMut::new(),
-            incoming: None,
-            running,
-            read: false,
-        }))
+        Self(Some(State { held, labels, length, kept_as, small: BytesMut::new(), incoming: None, read: false }))
     }
 
     /// Goes on with the bytes that an earlier request has left, of which there are `size`.
     pub(crate) async fn resume(&mut self, size: u64) -> Result<(), StorageError> {
         let state = self.state();
-        let repository = state.repository.clone();
+        let repository = state.held.repository().clone();
         if let Some(name) = state.kept_as.clone() {
             state.incoming = Some(repository.0.blobs.resume(&name, size).await?);
         }
-        if let Some(arriving) = repository.0.arrivals.arriving(&state.mxc)
+        if let Some(arriving) = repository.0.arrivals.arriving(&state.held.mxc)
             && let Some(incoming) = &mut state.incoming
         {
             // Those who read before the interruption read on.
@@ -123,24 +94,24 @@ impl Attempt {
     pub(crate) fn kept(&mut self) -> Kept {
         let offset = self.size();
         let state = self.state();
-        Kept { offset, length: state.length, expires_at: state.expires_at }
+        Kept { offset, length: state.length, expires_at: state.held.reservation.expires_at }
     }
 
     /// Cancelled when another request wants to go on with the upload.
     pub(crate) fn running(&mut self) -> Running {
-        self.state().running.clone()
+        self.state().held.running.clone()
     }
 
     /// Whether there are bytes in memory that somebody could read if they were in a file.
     pub(crate) fn lingers(&mut self) -> bool {
         let state = self.state();
-        state.repository.0.rules.stream && state.incoming.is_none() && !state.small.is_empty()
+        state.held.repository().0.rules.stream && state.incoming.is_none() && !state.small.is_empty()
     }
 
     /// Takes the next bytes.
     pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), StorageError> {
         let state = self.state();
-        let fits = state.small.len() + bytes.len() <= state.repository.0.rules.inline_size;
+        let fits = state.small.len() + bytes.len() <= state.held.repository().0.rules.inline_size;
         if state.incoming.is_none() && state.kept_as.is_none() && fits {
             state.small.extend_from_slice(&bytes);
             return Ok(());
@@ -169,8 +140,8 @@ impl Attempt {
 
     /// Ends the attempt as what it brought demands, and returns when that is done.
     pub(crate) async fn conclude(mut self, brought: Result<Fulfilled, FulfilError>) -> Result<Fulfilled, FulfilError> {
-        let mut state = self.0.take().expect("an attempt is concluded once");
-        let background = state.repository.0.background.clone();
+        let state = self.0.take().expect("an attempt is concluded once");
+        let background = state.held.repository().0.background.clone();
         let concluded = background.finish(async move {
             match brought {
                 Ok(Fulfilled::Stored) => state.store().await.map(|()| Fulfilled::Stored),
@@ -193,7 +164,7 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if let Some(state) = self.0.take() {
-            let background = state.repository.0.background.clone();
+            let background = state.held.repository().0.background.clone();
             background.finish(async move {
                 if let Err(error) = state.keep().await {
                     tracing::warn!(%error, "what an interrupted upload brought could not be kept");
@@ -208,7 +179,7 @@ impl State {
         if self.incoming.is_some() {
             return Ok(());
         }
-        let blobs = &self.repository.0.blobs;
+        let blobs = &self.held.repository().0.blobs;
         let mut incoming = match &self.kept_as {
             Some(name) => blobs.receive_partial(name).await?,
             None => blobs.receive().await?,
@@ -220,7 +191,7 @@ impl State {
 
     /// Lets downloads read what arrives, and wakes those that wait for it.
     async fn let_read(&mut self) -> Result<(), StorageError> {
-        let inner = &self.repository.0;
+        let inner = &self.held.repository().0;
         if let Some(incoming) = &mut self.incoming
             && inner.rules.stream
         {
@@ -229,8 +200,8 @@ impl State {
             inner.randomness.fill(&mut attempt);
             let Labels { content_type, filename } = self.labels.clone();
             let arriving = Arc::new(Arriving { content_type, filename, attempt: u64::from_ne_bytes(attempt), growing });
-            inner.arrivals.can_be_read(&self.mxc, &arriving);
-            inner.waiting.call(&self.mxc);
+            inner.arrivals.can_be_read(&self.held.mxc, &arriving);
+            inner.waiting.call_for_beginning(&self.held.mxc);
             self.read = true;
         }
         Ok(())
@@ -241,15 +212,15 @@ impl State {
         let stored = self.record().await;
         match stored {
             Ok(()) => {
-                let inner = &self.repository.0;
+                let inner = &self.held.repository().0;
                 // Whoever is woken now finds the record without asking the database.
-                if let Err(error) = self.repository.find_stored(&self.mxc).await {
+                if let Err(error) = self.held.repository().find_stored(&self.held.mxc).await {
                     tracing::warn!(%error, "an upload was recorded and could not be read back");
                 }
-                inner.arrivals.finished(&self.mxc);
+                inner.arrivals.finished(&self.held.mxc);
                 inner.metrics.fulfilled();
-                inner.waiting.call(&self.mxc);
-                self.running.ended.cancel();
+                inner.waiting.call(&self.held.mxc);
+                self.held.fulfilled();
             }
             Err(_) => self.give_up().await,
         }
@@ -257,7 +228,7 @@ impl State {
     }
 
     async fn record(&mut self) -> Result<(), FulfilError> {
-        let inner = &self.repository.0;
+        let inner = &self.held.repository().0;
         let (blob, location) = match self.incoming.take() {
             Some(incoming) if incoming.size() > inner.rules.inline_size as u64 => {
                 let hashed = incoming.finish().await?;
@@ -276,24 +247,24 @@ impl State {
         };
         let size = blob.size;
         let media = InsertMedia {
-            mxc: self.mxc.clone(),
+            mxc: self.held.mxc.clone(),
             blob,
             content_type: self.labels.content_type.clone(),
             filename: self.labels.filename.clone(),
-            uploader: self.creator.clone(),
+            uploader: self.held.reservation.creator.clone(),
             created_at: inner.clock.now(),
             quota: inner.rules.quota,
         };
-        let outcome = inner.records.fulfil(Fulfil { holder: self.holder, media }).await;
+        let outcome = inner.records.fulfil(Fulfil { holder: self.held.holder(), media }).await;
         if let Some(location) = &location {
             match &outcome {
                 Ok(Some(InsertOutcome::Inserted)) => inner.blobs.recorded(location).await,
-                Ok(_) => self.repository.discard(location).await,
-                Err(_) => self.repository.discard_if_unrecorded(location).await,
+                Ok(_) => self.held.repository().discard(location).await,
+                Err(_) => self.held.repository().discard_if_unrecorded(location).await,
             }
         }
         let outcome = outcome?.ok_or(FulfilError::NotFound)?;
-        Ok(self.repository.conclude(&outcome, size)?)
+        Ok(self.held.repository().conclude(&outcome, size)?)
     }
 
     /// Keeps what has come for another request, if that was wanted; else as [`State::give_up`].
@@ -316,54 +287,29 @@ impl State {
                 return Err(error.into());
             }
         };
-        let inner = &self.repository.0;
-        let interruption = inner.arrivals.interrupted(&self.mxc);
+        let inner = &self.held.repository().0;
+        let interruption = inner.arrivals.interrupted(&self.held.mxc);
         self.let_go_later(interruption);
-        self.release(Some(self.labels.partial(name, size, self.length))).await;
+        self.held.give_back(Some(self.labels.partial(name, size, self.length))).await;
         Ok(())
     }
 
     /// Leaves nothing of the upload.
-    async fn give_up(&mut self) {
-        self.repository.0.arrivals.broke_off(&self.mxc);
+    async fn give_up(mut self) {
+        self.held.repository().0.arrivals.broke_off(&self.held.mxc);
         // Its file goes with it.
         self.incoming = None;
         if let Some(name) = &self.kept_as {
-            self.repository.discard_partial(name).await;
+            self.held.repository().discard_partial(name).await;
         }
-        self.release(None).await;
-    }
-
-    /// Gives the reservation back. Without this nobody could ever use it, so it is tried until it succeeds.
-    async fn release(&self, partial: Option<Partial>) {
-        let repository = self.repository.clone();
-        let release = Release { mxc: self.mxc.clone(), holder: self.holder, partial };
-        let (mxc, ended) = (self.mxc.clone(), self.running.ended.clone());
-        let again = release.clone();
-        let released = async move |release| {
-            let outcome = repository.0.records.release(release).await;
-            if outcome.is_ok() {
-                repository.0.waiting.call(&mxc);
-                ended.cancel();
-            }
-            outcome
-        };
-        if let Err(error) = released(release).await {
-            tracing::warn!(%error, media = %self.mxc, "a reservation could not be given back; it is tried again");
-            self.repository.0.background.while_open(async move {
-                tokio::time::sleep(RELEASE_RETRY).await;
-                while released(again.clone()).await.is_err() {
-                    tokio::time::sleep(RELEASE_RETRY).await;
-                }
-            });
-        }
+        self.held.give_back(None).await;
     }
 
     /// Readers of an interrupted upload wait for its rest, but not for ever.
     fn let_go_later(&self, interruption: u64) {
-        let inner = &self.repository.0;
-        let until = self.expires_at.min(inner.clock.now() + inner.rules.max_wait);
-        let (alarm, mxc) = (inner.clock.reaches(until), self.mxc.clone());
+        let inner = &self.held.repository().0;
+        let until = self.held.reservation.expires_at.min(inner.clock.now() + inner.rules.max_wait);
+        let (alarm, mxc) = (inner.clock.reaches(until), self.held.mxc.clone());
         let observed: Observed = Arc::downgrade(inner);
         inner.background.while_open(async move {
             alarm.await;

@@ -34,6 +34,11 @@ impl Background {
         self.runtime.spawn(async move { closing.run_until_cancelled(work).await });
     }
 
+    /// Whether the server stops.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
     /// Ends what may be left undone, and waits for the rest.
     pub(crate) async fn close(&self) {
         self.closing.cancel();

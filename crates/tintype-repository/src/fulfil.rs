@@ -2,8 +2,8 @@
 //!
 //! The reservation is claimed first, by one statement of the database, so that of two requests one brings the upload.
 //! Then the bytes go to a file, from which downloads can be served while it grows; at the end the record takes the place
-//! of the reservation. Whatever happens in between, the reservation is given back: by [`Attempt`], also when the
-//! request is dropped in the middle.
+//! of the reservation. Whatever happens in between, the reservation is given back (see `held` and `attempt`), also
+//! when the request is dropped in the middle.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use tintype_domain::{Mxc, Timestamp};
 use tintype_storage::{
     blobs::{BlobsError, PartialName},
-    records::{Claim, ClaimOutcome, ClaimPartial, RecordsError, Reservation},
+    records::{ClaimPartial, RecordsError},
 };
 
 use crate::{
@@ -185,40 +185,11 @@ impl Repository {
         let labels = Labels { content_type: upload.content_type, filename: upload.filename };
         let name = resumable.map(|_| PartialName::random(&*self.0.randomness));
         let partial = name.clone().map(|name| labels.partial(name, 0, announced.length));
-        let claim = self.claim(caller, mxc, ClaimPartial::Replace(partial)).await?;
         // What an earlier, interrupted upload left is not part of this one.
-        self.0.arrivals.broke_off(mxc);
-        if let Some(earlier) = &claim.reservation.partial {
-            self.discard_partial(&earlier.name).await;
-        }
-        let mut attempt = Attempt::new(self, claim, labels, announced.length, name);
+        let held = self.hold(caller, mxc, ClaimPartial::Replace(partial)).await?;
+        let mut attempt = Attempt::new(held, labels, announced.length, name);
         let brought = self.bring(&mut attempt, announced, body).await;
         attempt.conclude(brought).await
-    }
-
-    /// Takes the reservation for one request.
-    pub(crate) async fn claim(
-        &self,
-        caller: &Caller,
-        mxc: &Mxc,
-        partial: ClaimPartial,
-    ) -> Result<Claimed, FulfilError> {
-        if !self.0.is_ours(mxc) {
-            return Err(FulfilError::NotFound);
-        }
-        let user = uploader(caller)?;
-        let mut random = [0; 8];
-        self.0.randomness.fill(&mut random);
-        let holder = i64::from_ne_bytes(random);
-        let (user, now) = (user.user_id.clone(), self.0.clock.now());
-        let claim = Claim { mxc: mxc.clone(), user, now, holder, partial };
-        match self.0.records.claim(claim).await? {
-            ClaimOutcome::Claimed(reservation) => Ok(Claimed { mxc: mxc.clone(), holder, reservation }),
-            ClaimOutcome::NotFound => Err(FulfilError::NotFound),
-            ClaimOutcome::NotTheCreator => Err(FulfilError::NotTheCreator),
-            ClaimOutcome::Stored { .. } => Err(FulfilError::AlreadyStored),
-            ClaimOutcome::Held => Err(FulfilError::BeingReceived),
-        }
     }
 
     /// Takes the body of one request. Dropped at any moment, it leaves the attempt in order.
@@ -269,11 +240,4 @@ impl Repository {
             Completion::Incomplete => Ok(Fulfilled::Partly(attempt.kept())),
         }
     }
-}
-
-/// A reservation that one request holds.
-pub(crate) struct Claimed {
-    pub(crate) mxc: Mxc,
-    pub(crate) holder: i64,
-    pub(crate) reservation: Reservation,
 }

@@ -11,6 +11,7 @@ mod attempt;
 mod authenticate;
 mod background;
 mod fulfil;
+mod held;
 mod metrics;
 mod open;
 mod rates;

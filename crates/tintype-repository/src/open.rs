@@ -22,8 +22,11 @@ use tintype_storage::{
 };
 
 use crate::{
-    Arriving, Caller, RateLimited, Repository, StorageError, metrics::Counted, rates::Action,
-    thumbnail::CachedThumbnail, waiting::Woken,
+    Arriving, Caller, RateLimited, Repository, StorageError,
+    metrics::Counted,
+    rates::Action,
+    thumbnail::CachedThumbnail,
+    waiting::{Wanted, Woken},
 };
 
 /// Bytes that can be read, whole or in part, as often as wanted.
@@ -221,13 +224,6 @@ enum Found {
     Nothing,
 }
 
-/// What will do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    Whole,
-    Beginning,
-}
-
 impl Repository {
     /// Opens media for the caller. Media that was promised is waited for, no longer than `patience`, until there is a
     /// beginning of it.
@@ -328,7 +324,7 @@ impl Repository {
                 Found::Reserved(until) if now < deadline => until,
                 found => return Ok(found),
             };
-            let waiter = waiter.get_or_insert_with(|| waiting.enter(mxc, caller, moment));
+            let waiter = waiter.get_or_insert_with(|| waiting.enter(mxc, wanted, caller, moment));
             tokio::select! {
                 woken = waiter.called() => {
                     if woken == Woken::Early {

@@ -7,15 +7,12 @@
 use bytes::Bytes;
 use futures_util::Stream;
 use tintype_domain::Mxc;
-use tintype_storage::{
-    blobs::PartialName,
-    records::{ClaimPartial, Release},
-};
+use tintype_storage::{blobs::PartialName, records::ClaimPartial};
 
 use crate::{
     BodyError, Caller, Completion, FulfilError, Fulfilled, Kept, Repository, Resumable,
     attempt::{Attempt, Labels},
-    fulfil::{Announced, Claimed},
+    fulfil::Announced,
     rates::Action,
     receive::uploader,
 };
@@ -109,24 +106,19 @@ impl Repository {
                 self.check_size(uploader(caller)?, announced.length).await?;
             }
         }
-        let claimed = self.claim(caller, mxc, ClaimPartial::Keep).await?;
-        let partial = claimed.reservation.partial.clone();
+        let held = self.hold(caller, mxc, ClaimPartial::Keep).await?;
+        let partial = held.reservation.partial.clone();
         let (size, earlier) = partial.as_ref().map_or((0, None), |partial| (partial.size, partial.length));
-        let announced = match Announced::of(offset, earlier, content_length, resumable) {
-            Ok(announced) if size == offset => announced,
+        let announced = Announced::of(offset, earlier, content_length, resumable)?;
+        if size != offset {
             // Another request came in between.
-            outcome => {
-                let release = Release { mxc: mxc.clone(), holder: claimed.holder, partial };
-                self.0.records.release(release).await?;
-                outcome?;
-                return Err(FulfilError::WrongOffset { expected: size, provided: offset });
-            }
-        };
+            return Err(FulfilError::WrongOffset { expected: size, provided: offset });
+        }
         let (name, labels) = match partial {
             Some(partial) => (partial.name, Labels { content_type: partial.content_type, filename: partial.filename }),
             None => (PartialName::random(&*self.0.randomness), Labels::unknown()),
         };
-        let mut attempt = Attempt::new(self, claimed, labels, announced.length, Some(name));
+        let mut attempt = Attempt::new(held, labels, announced.length, Some(name));
         let brought = match attempt.resume(size).await {
             Ok(()) => self.bring(&mut attempt, announced, body).await,
             Err(error) => Err(error.into()),
@@ -142,13 +134,8 @@ impl Repository {
         uploader(caller)?;
         self.0.limiters.check(Action::Upload, caller)?;
         self.take_over(caller, mxc).await?;
-        let Claimed { holder, reservation, .. } = self.claim(caller, mxc, ClaimPartial::Replace(None)).await?;
-        self.0.arrivals.broke_off(mxc);
-        if let Some(partial) = &reservation.partial {
-            self.discard_partial(&partial.name).await;
-        }
-        self.0.records.release(Release { mxc: mxc.clone(), holder, partial: None }).await?;
-        self.0.waiting.call(mxc);
+        let held = self.hold(caller, mxc, ClaimPartial::Replace(None)).await?;
+        held.give_back(None).await;
         Ok(())
     }
 

@@ -54,8 +54,18 @@ struct Places {
 struct Place {
     mxc: Mxc,
     user: u64,
+    wanted: Wanted,
     bell: Notify,
     early: AtomicBool,
+}
+
+/// What somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// All of it.
+    Whole,
+    /// Something to begin with.
+    Beginning,
 }
 
 /// What had happened at some moment, as far as those who wait need to know.
@@ -91,12 +101,13 @@ impl WaitingRoom {
 
     /// Begins to wait for `mxc`, having looked at `looked`. Whoever has waited too long for the room that there is has
     /// to leave.
-    pub(crate) fn enter(&self, mxc: &Mxc, caller: &Caller, looked: Moment) -> Waiter<'_> {
+    pub(crate) fn enter(&self, mxc: &Mxc, wanted: Wanted, caller: &Caller, looked: Moment) -> Waiter<'_> {
         let user = match caller.requester.user() {
             Some(user) => self.hasher.hash_one(user.user_id.as_bytes()),
             None => self.hasher.hash_one(rate_key(caller.address)),
         };
-        let place = Arc::new(Place { mxc: mxc.clone(), user, bell: Notify::new(), early: AtomicBool::new(false) });
+        let place =
+            Arc::new(Place { mxc: mxc.clone(), user, wanted, bell: Notify::new(), early: AtomicBool::new(false) });
         let mut places = self.places();
         let number = places.next;
         places.next += 1;
@@ -124,14 +135,22 @@ impl WaitingRoom {
         Waiter { room: self, number, place }
     }
 
+    /// There is a beginning of `mxc`: wakes those to whom that is enough.
+    pub(crate) fn call_for_beginning(&self, mxc: &Mxc) {
+        self.call_those(mxc, |wanted| wanted == Wanted::Beginning);
+    }
+
     /// Wakes everybody who waits for `mxc`.
     pub(crate) fn call(&self, mxc: &Mxc) {
+        self.call_those(mxc, |_| true);
+    }
+
+    fn call_those(&self, mxc: &Mxc, called: impl Fn(Wanted) -> bool) {
         let mut places = self.places();
         places.calls += 1;
-        for number in places.by_media.get(mxc).into_iter().flatten() {
-            if let Some(place) = places.all.get(number) {
-                place.bell.notify_one();
-            }
+        let numbers = places.by_media.get(mxc).into_iter().flatten();
+        for place in numbers.filter_map(|number| places.all.get(number)).filter(|place| called(place.wanted)) {
+            place.bell.notify_one();
         }
     }
 
@@ -222,8 +241,8 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_for_the_media_is_called_and_nobody_else() {
         let room = room();
-        let one = room.enter(&mxc("one"), &from(1), room.now());
-        let other = room.enter(&mxc("other"), &from(2), room.now());
+        let one = room.enter(&mxc("one"), Wanted::Whole, &from(1), room.now());
+        let other = room.enter(&mxc("other"), Wanted::Whole, &from(2), room.now());
 
         room.call(&mxc("one"));
 
@@ -232,12 +251,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_beginning_is_not_told_to_those_who_wait_for_the_whole() {
+        let room = room();
+        let whole = room.enter(&mxc("one"), Wanted::Whole, &from(1), room.now());
+        let beginning = room.enter(&mxc("one"), Wanted::Beginning, &from(2), room.now());
+
+        room.call_for_beginning(&mxc("one"));
+
+        assert_eq!(beginning.called().await, Woken::Look);
+        assert!(futures_util::FutureExt::now_or_never(whole.called()).is_none());
+    }
+
+    #[tokio::test]
     async fn what_happened_between_looking_and_entering_is_not_missed() {
         let room = room();
         let looked = room.now();
         room.call(&mxc("one"));
 
-        let waiter = room.enter(&mxc("one"), &from(1), looked);
+        let waiter = room.enter(&mxc("one"), Wanted::Whole, &from(1), looked);
 
         assert_eq!(waiter.called().await, Woken::Look);
     }
@@ -245,10 +276,10 @@ mod tests {
     #[tokio::test]
     async fn the_longest_waiting_of_an_address_makes_room_for_its_next() {
         let room = room();
-        let other = room.enter(&mxc("one"), &from(2), room.now());
-        let first = room.enter(&mxc("one"), &from(1), room.now());
-        let second = room.enter(&mxc("two"), &from(1), room.now());
-        let third = room.enter(&mxc("three"), &from(1), room.now());
+        let other = room.enter(&mxc("one"), Wanted::Whole, &from(2), room.now());
+        let first = room.enter(&mxc("one"), Wanted::Whole, &from(1), room.now());
+        let second = room.enter(&mxc("two"), Wanted::Whole, &from(1), room.now());
+        let third = room.enter(&mxc("three"), Wanted::Whole, &from(1), room.now());
 
         assert_eq!(first.called().await, Woken::Early);
         for waits in [other, second, third] {
@@ -259,7 +290,8 @@ mod tests {
     #[tokio::test]
     async fn the_longest_waiting_of_all_makes_room_when_there_is_none() {
         let room = room();
-        let waiters: Vec<_> = (1..=4).map(|address| room.enter(&mxc("one"), &from(address), room.now())).collect();
+        let waiters: Vec<_> =
+            (1..=4).map(|address| room.enter(&mxc("one"), Wanted::Whole, &from(address), room.now())).collect();
 
         assert_eq!(waiters[0].called().await, Woken::Early);
         assert_eq!(room.waiting.get(), 3);
@@ -269,8 +301,8 @@ mod tests {
     #[tokio::test]
     async fn who_leaves_makes_room() {
         let room = room();
-        drop(room.enter(&mxc("one"), &from(1), room.now()));
-        drop(room.enter(&mxc("one"), &from(1), room.now()));
+        drop(room.enter(&mxc("one"), Wanted::Whole, &from(1), room.now()));
+        drop(room.enter(&mxc("one"), Wanted::Whole, &from(1), room.now()));
 
         let places = room.places();
 
@@ -280,11 +312,11 @@ mod tests {
     #[tokio::test]
     async fn nobody_waits_when_the_server_stops() {
         let room = room();
-        let before = room.enter(&mxc("one"), &from(1), room.now());
+        let before = room.enter(&mxc("one"), Wanted::Whole, &from(1), room.now());
 
         room.close();
 
-        let after = room.enter(&mxc("one"), &from(1), room.now());
+        let after = room.enter(&mxc("one"), Wanted::Whole, &from(1), room.now());
         assert_eq!(before.called().await, Woken::Early);
         assert_eq!(after.called().await, Woken::Early);
         assert_eq!(room.waiting.get(), 0);

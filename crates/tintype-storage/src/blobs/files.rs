@@ -148,7 +148,7 @@ impl Files {
         run_blocking(move || remove_if_there(&path)).await
     }
 
-    /// Whether `size` bytes of a partial blob are there.
+    /// Whether `size` bytes of a partial blob are there. For none of them it needs no file.
     ///
     /// # Errors
     /// [`BlobsError::Io`] if the system does not say.
@@ -156,7 +156,7 @@ impl Files {
         let path = self.partial(name);
         run_blocking(move || match fs::metadata(path) {
             Ok(metadata) => Ok(metadata.len() >= size),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(size == 0),
             Err(error) => Err(error),
         })
         .await

@@ -113,10 +113,11 @@ impl Incoming {
         Ok(Self::of(file))
     }
 
-    /// Opens a file that was paused at `size` bytes. What was written after that is cut off.
+    /// Opens a file that was paused at `size` bytes. What was written after that is cut off. Of nothing there need not
+    /// be a file yet.
     pub(super) async fn open(path: PathBuf, size: u64) -> Result<Self, BlobsError> {
         let file = run_blocking(move || {
-            let mut file = OpenOptions::new().read(true).write(true).open(&path)?;
+            let mut file = OpenOptions::new().read(true).write(true).create(size == 0).truncate(false).open(&path)?;
             if file.metadata()?.len() < size {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than recorded"));
             }

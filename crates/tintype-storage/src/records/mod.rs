@@ -23,8 +23,8 @@ use self::writer::{Statement, Writer};
 pub use self::{
     media::{Body, FoundMedia, InsertMedia, InsertOutcome, MediaRecord, NewBlob},
     reservations::{
-        Claim, ClaimOutcome, ClaimPartial, Expired, Fulfil, InsertReservation, Partial, Release, Reservation,
-        ReserveOutcome,
+        Claim, ClaimOutcome, ClaimPartial, Expired, Fulfil, InsertReservation, Partial, Release, ReleasePartial,
+        Reservation, ReserveOutcome,
     },
     thumbnails::{
         FoundThumbnail, InsertThumbnail, ThumbnailContent, ThumbnailKey, ThumbnailMethod, ThumbnailOutcome,

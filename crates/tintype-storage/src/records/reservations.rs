@@ -115,7 +115,16 @@ pub struct Release {
     /// Who held it.
     pub holder: i64,
     /// What is kept of the upload.
-    pub partial: Option<Partial>,
+    pub partial: ReleasePartial,
+}
+
+/// What is kept of an upload whose request gives its reservation back.
+#[derive(Debug, Clone)]
+pub enum ReleasePartial {
+    /// What is recorded already.
+    Keep,
+    /// This.
+    Set(Option<Partial>),
 }
 
 /// Records the upload, in place of its reservation.
@@ -371,7 +380,16 @@ impl Statement for Release {
     type Output = ();
 
     async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
-        set_partial(connection, &self.mxc, self.holder, self.partial.as_ref(), None).await
+        if let ReleasePartial::Set(partial) = &self.partial {
+            return set_partial(connection, &self.mxc, self.holder, partial.as_ref(), None).await;
+        }
+        sqlx::query("UPDATE reservations SET holder = NULL WHERE server_name = $1 AND media_id = $2 AND holder = $3")
+            .bind(self.mxc.server_name.as_str())
+            .bind(self.mxc.media_id.as_str())
+            .bind(self.holder)
+            .execute(connection)
+            .await?;
+        Ok(())
     }
 }
 
