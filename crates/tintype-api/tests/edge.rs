@@ -7,13 +7,19 @@ const UNRECOGNIZED: &str = "M_UNRECOGNIZED";
 
 fn allows_every_origin(answer: &Response) {
     assert_eq!(answer.header("access-control-allow-origin"), "*");
-    for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"] {
+    for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
         let methods = answer.header("access-control-allow-methods");
         assert!(methods.split(", ").any(|allowed| allowed == method), "{method} is missing in {methods}");
     }
-    for name in ["X-Requested-With", "Content-Type", "Authorization", "Range"] {
+    let allowed = ["X-Requested-With", "Content-Type", "Authorization", "Range", "If-Range"];
+    for name in allowed.into_iter().chain(["Upload-Complete", "Upload-Offset", "Upload-Length"]) {
         let names = answer.header("access-control-allow-headers");
         assert!(names.split(", ").any(|allowed| allowed == name), "{name} is missing in {names}");
+    }
+    let exposed = ["Content-Range", "ETag", "Retry-After", "Location"];
+    for name in exposed.into_iter().chain(["Upload-Complete", "Upload-Offset", "Upload-Length", "Upload-Limit"]) {
+        let names = answer.header("access-control-expose-headers");
+        assert!(names.split(", ").any(|exposed| exposed == name), "{name} is missing in {names}");
     }
 }
 
@@ -23,6 +29,7 @@ async fn every_answer_may_be_read_from_every_origin() {
     let alice = server.user("alice").await;
     let mxc = alice.upload(png(64, 48)).await;
     let etag = alice.get(paths::download(&mxc)).await.header("etag").to_owned();
+    let [reserved, partial] = [alice.create().await, alice.create().await];
 
     for (request, status) in [
         (alice.get(paths::download(&mxc)), 200),
@@ -36,7 +43,18 @@ async fn every_answer_may_be_read_from_every_origin() {
         (alice.get(paths::thumbnail(&mxc, "width=9")), 400),
         (alice.get(paths::CONFIG), 200),
         (alice.post(paths::UPLOAD).body("hello"), 200),
+        (alice.post(paths::CREATE), 200),
+        (alice.post(paths::CREATE).body("[]"), 400),
+        (alice.get(paths::download(&reserved) + "?timeout_ms=0"), 504),
+        (alice.put(&partial).incomplete().body("hel"), 201),
+        (alice.head(paths::put(&partial)), 204),
+        (alice.patch(&partial, 0).complete(), 409),
+        (alice.patch(&partial, 3).complete().body("lo"), 200),
+        (alice.request(Method::DELETE, paths::put(&reserved)), 204),
+        (alice.put(&reserved).body("hello"), 200),
+        (alice.put(&reserved).body("hello"), 409),
         (server.anonymous().get(paths::CONFIG), 401),
+        (server.anonymous().post(paths::CREATE), 401),
         (server.anonymous().get(paths::legacy_download(&mxc)), 404),
         (alice.get("/_matrix/client/v1/media/nothing"), 404),
         (alice.request(Method::DELETE, paths::CONFIG), 405),
@@ -56,6 +74,10 @@ async fn options_are_answered_everywhere_without_a_token_and_without_doing_anyth
 
     for path in [
         paths::UPLOAD.to_owned(),
+        paths::CREATE.to_owned(),
+        paths::UNSTABLE_CREATE.to_owned(),
+        paths::put(&mxc),
+        paths::unstable_put(&mxc),
         paths::CONFIG.to_owned(),
         paths::download(&mxc),
         paths::thumbnail(&mxc, "width=32&height=32"),
@@ -88,6 +110,9 @@ async fn a_path_that_is_not_served_is_unrecognized() {
         "/_matrix/media/v2/config",
         "/_matrix/media/v3/download",
         "/_matrix/media/v3/download/localhost",
+        "/_matrix/media/v3/upload/localhost",
+        "/_matrix/media/v3/upload/localhost/a/b",
+        "/_matrix/media/unstable/fi.mau.msc2246/upload",
         "/_matrix/client/v1/media",
         "/_matrix/client/v1/media/upload",
         "/_matrix/client/v1/media/download/localhost/a/b/c",
@@ -112,6 +137,9 @@ async fn a_method_that_a_path_does_not_have_is_unrecognized() {
     for (method, path) in [
         (Method::GET, paths::UPLOAD.to_owned()),
         (Method::DELETE, paths::UPLOAD.to_owned()),
+        (Method::GET, paths::CREATE.to_owned()),
+        (Method::PUT, paths::CREATE.to_owned()),
+        (Method::POST, paths::put(&mxc)),
         (Method::POST, paths::CONFIG.to_owned()),
         (Method::PUT, paths::download(&mxc)),
         (Method::DELETE, paths::download(&mxc)),

@@ -37,6 +37,33 @@ async fn a_user_who_uploads_too_often_has_to_wait_and_others_do_not() {
 }
 
 #[tokio::test]
+async fn a_user_who_reserves_too_often_has_to_wait_and_others_do_not() {
+    let server = TestServer::with(&format!("limits.max_pending_uploads = 100\nlimits.rates.create = {SLOW}")).await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+
+    some_are_refused(&all_at_once(|| alice.post(paths::CREATE)).await);
+
+    assert_eq!(bob.post(paths::CREATE).await.status(), 200);
+    assert_eq!(alice.post(paths::UPLOAD).body("hello").await.status(), 200);
+}
+
+#[tokio::test]
+async fn an_upload_to_a_reserved_uri_counts_as_an_upload() {
+    let server = TestServer::with(&format!("limits.rates.upload = {SLOW}")).await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let (mxc, other) = (alice.create().await, bob.create().await);
+    assert_eq!(alice.put(&mxc).body("hello").await.status(), 200);
+
+    let answers = all_at_once(|| alice.put(&mxc).body("again")).await;
+
+    let limited: Vec<_> = answers.iter().filter(|answer| answer.status() == 429).collect();
+    assert!(!limited.is_empty() && limited.len() < answers.len());
+    assert!(limited.iter().all(|answer| answer.error().1 == "M_LIMIT_EXCEEDED" && answer.header("retry-after") == "1"));
+    assert!(answers.iter().all(|answer| matches!(answer.status(), 409 | 429)));
+    assert_eq!(bob.put(&other).body("hello").await.status(), 200);
+}
+
+#[tokio::test]
 async fn a_user_who_downloads_too_often_has_to_wait_and_others_do_not() {
     let server = TestServer::with(&format!("limits.rates.download = {SLOW}")).await;
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);

@@ -1,5 +1,6 @@
 //! Several server names in one process: the host that was asked decides whose clients they are.
 
+use http::Method;
 use tintype_testing::{Client, TestServer, paths};
 
 const TWO: &str = "
@@ -64,6 +65,30 @@ async fn a_user_of_one_server_is_nobody_at_the_other() {
     assert_eq!(alice_at_two.get(paths::CONFIG).await.error(), (403, "M_FORBIDDEN".to_owned()));
     assert_eq!(alice_at_two.post(paths::UPLOAD).body("hello").await.error(), (403, "M_FORBIDDEN".to_owned()));
     assert_eq!(alice_at_two.get(paths::download(&mxc)).await.error(), (403, "M_FORBIDDEN".to_owned()));
+}
+
+#[tokio::test]
+async fn a_reservation_belongs_to_the_server_whose_host_was_asked() {
+    let (_server, alice, bob) = two().await;
+
+    let (one, two) = (alice.create().await, bob.create().await);
+
+    assert_eq!((one.server_name.as_str(), two.server_name.as_str()), ("one.example", "two.example"));
+    assert_eq!(alice.put(&one).body("hello").await.status(), 200);
+    assert_eq!(bob.get(paths::download(&one)).await.bytes(), "hello");
+}
+
+#[tokio::test]
+async fn the_reservations_of_another_server_are_out_of_reach() {
+    let (_server, alice, bob) = two().await;
+    let mxc = bob.create().await;
+    let elsewhere = format!("/_matrix/media/v3/upload/one.example/{}", mxc.media_id);
+
+    assert_eq!(alice.at_host("two.example").post(paths::CREATE).await.error(), (403, "M_FORBIDDEN".to_owned()));
+    assert_eq!(alice.at_host("two.example").put(&mxc).body("hello").await.error(), (403, "M_FORBIDDEN".to_owned()));
+    assert!(matches!(alice.put(&mxc).body("hello").await.status(), 403 | 404));
+    assert_eq!(alice.request(Method::PUT, elsewhere).body("hello").await.error(), (404, "M_NOT_FOUND".to_owned()));
+    assert_eq!(bob.put(&mxc).body("bob's").await.status(), 200);
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ impl Clock for SystemClock {
         Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
     }
 
-    /// The time that is left is measured once, at the first poll: setting the clock does not change it any more.
+    /// The time that is left is measured once, when this is called: setting the clock does not change it any more.
     fn reaches(&self, time: Timestamp) -> Alarm {
         let left = time.since(self.now());
         Box::pin(async move { sleep(left).await })
@@ -102,5 +102,83 @@ impl Clock for ManualClock {
                 std::future::pending::<()>().await;
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::pin, task::Poll};
+
+    use super::*;
+
+    const START: Timestamp = Timestamp(1_000);
+
+    /// Whether it is over now, without waiting.
+    async fn is_over(alarm: &mut Alarm) -> bool {
+        std::future::poll_fn(|context| Poll::Ready(alarm.as_mut().poll(context).is_ready())).await
+    }
+
+    #[test]
+    fn times_beyond_the_end_of_time_never_come() {
+        assert_eq!(START + Duration::MAX, Timestamp::NEVER);
+        assert_eq!(Timestamp::NEVER + Duration::from_secs(1), Timestamp::NEVER);
+        assert_eq!(START.since(Timestamp::NEVER), Duration::ZERO);
+        assert_eq!(Timestamp(i64::MAX).since(Timestamp(i64::MIN)), Duration::from_millis(i64::MAX.unsigned_abs()));
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_moved_wakes_who_waits_for_its_time_and_nobody_else() {
+        let clock = ManualClock::new(START);
+        let (mut sooner, mut later) = (clock.reaches(Timestamp(1_500)), clock.reaches(Timestamp(1_501)));
+        assert!(!is_over(&mut sooner).await);
+
+        clock.advance(Duration::from_millis(500));
+
+        assert_eq!(clock.now(), Timestamp(1_500));
+        assert!(is_over(&mut sooner).await);
+        assert!(!is_over(&mut later).await);
+    }
+
+    #[tokio::test]
+    async fn who_waits_already_is_woken() {
+        let clock = ManualClock::new(START);
+        let alarm = tokio::spawn(clock.reaches(Timestamp(1_500)));
+        tokio::task::yield_now().await;
+
+        clock.advance(Duration::from_millis(499));
+        tokio::task::yield_now().await;
+        assert!(!alarm.is_finished());
+        clock.advance(Duration::from_millis(1));
+
+        alarm.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_time_that_has_come_is_not_waited_for() {
+        let (manual, system) = (ManualClock::new(START), SystemClock);
+
+        assert!(is_over(&mut manual.reaches(START)).await);
+        assert!(is_over(&mut manual.reaches(Timestamp(0))).await);
+        system.reaches(Timestamp(0)).await;
+        system.reaches(system.now()).await;
+    }
+
+    #[tokio::test]
+    async fn the_machines_clock_shows_the_time_when_it_wakes() {
+        let clock = SystemClock;
+        let time = clock.now() + Duration::from_millis(20);
+
+        clock.reaches(time).await;
+
+        assert!(clock.now() >= time);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_gone_wakes_nobody() {
+        let clock = ManualClock::new(START);
+        let mut alarm = pin!(clock.reaches(Timestamp::NEVER));
+        drop(clock);
+
+        assert!(!is_over(&mut alarm).await);
     }
 }

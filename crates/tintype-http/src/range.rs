@@ -349,4 +349,36 @@ mod tests {
         assert_eq!(unsatisfied_content_range(1234), "bytes */1234");
         assert_eq!(unsatisfied_content_range(0), "bytes */0");
     }
+
+    #[test]
+    fn of_an_unknown_length_one_run_that_begins_somewhere_is_asked_for() {
+        let requested = |values: &[&str]| {
+            let values = values.iter().map(|value| (header::RANGE, HeaderValue::from_str(value).unwrap()));
+            requested_of_unknown_length(&values.collect())
+        };
+
+        assert_eq!(requested(&["bytes=0-0"]), ByteRange::new(0, 1));
+        assert_eq!(requested(&["bytes=0-499"]), ByteRange::new(0, 500));
+        assert_eq!(requested(&["bytes=500-"]), ByteRange::new(500, u64::MAX));
+        assert_eq!(requested(&["BYTES= 5-9 ,"]), ByteRange::new(5, 10));
+        assert_eq!(requested(&["bytes=5-99999999999999999999"]), ByteRange::new(5, u64::MAX));
+        for whole in [
+            &[][..],
+            &["bytes=0-"],
+            &["bytes=-5"],
+            &["bytes=1-2,4-5"],
+            &["bytes=5-4"],
+            &["bytes="],
+            &["items=1-2"],
+            &["bytes=1-2", "bytes=1-2"],
+            &["bytes=18446744073709551615-"],
+        ] {
+            assert_eq!(requested(whole), None, "{whole:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_an_unknown_length_says_so() {
+        assert_eq!(range(0, 500).content_range_of_unknown_length(), "bytes 0-499/*");
+    }
 }

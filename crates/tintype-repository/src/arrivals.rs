@@ -5,7 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tintype_domain::Mxc;
@@ -38,13 +41,17 @@ pub(crate) struct Running {
 struct Entry {
     arriving: Option<Arc<Arriving>>,
     running: Option<Running>,
-    /// How many requests have brought something: tells an interruption that is over from one that lasts.
-    requests: u64,
+    /// The number of its last request: tells an interruption that is over from one that lasts.
+    request: u64,
 }
 
 /// All that is arriving.
 #[derive(Default)]
-pub(crate) struct Arrivals(Mutex<HashMap<Mxc, Entry>>);
+pub(crate) struct Arrivals {
+    entries: Mutex<HashMap<Mxc, Entry>>,
+    /// Requests so far, of all media: an entry may go and come again, and its numbers must not.
+    requests: AtomicU64,
+}
 
 impl Arrivals {
     /// What can be read of this media already.
@@ -62,12 +69,15 @@ impl Arrivals {
         let mut entries = self.entries();
         let entry = entries.entry(mxc.clone()).or_default();
         entry.running = Some(running.clone());
-        entry.requests += 1;
+        entry.request = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
     }
 
     /// From here on there is something to read.
     pub(crate) fn can_be_read(&self, mxc: &Mxc, arriving: &Arc<Arriving>) {
-        self.entries().entry(mxc.clone()).or_default().arriving = Some(Arc::clone(arriving));
+        let replaced = self.entries().entry(mxc.clone()).or_default().arriving.replace(Arc::clone(arriving));
+        if let Some(replaced) = replaced {
+            replaced.growing.break_off();
+        }
     }
 
     /// The request is over, and another one may bring the rest: readers are held. Returns the number of the
@@ -76,17 +86,17 @@ impl Arrivals {
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(mxc) else { return 0 };
         entry.running = None;
-        let requests = entry.requests;
+        let request = entry.request;
         if entry.arriving.is_none() {
             entries.remove(mxc);
         }
-        requests
+        request
     }
 
     /// Nothing came since that interruption: readers are let go.
     pub(crate) fn give_up(&self, mxc: &Mxc, interruption: u64) {
         let mut entries = self.entries();
-        if entries.get(mxc).is_some_and(|entry| entry.running.is_none() && entry.requests == interruption) {
+        if entries.get(mxc).is_some_and(|entry| entry.running.is_none() && entry.request == interruption) {
             break_off(entries.remove(mxc));
         }
     }
@@ -105,12 +115,132 @@ impl Arrivals {
 
     fn entries(&self) -> MutexGuard<'_, HashMap<Mxc, Entry>> {
         // Every change under this lock is whole before anything in it could panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn break_off(entry: Option<Entry>) {
     if let Some(arriving) = entry.and_then(|entry| entry.arriving) {
         arriving.growing.break_off();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use bytes::Bytes;
+    use tempfile::TempDir;
+    use tintype_domain::OsRandomness;
+    use tintype_storage::blobs::{Files, Incoming};
+
+    use super::*;
+
+    async fn arriving(folder: &Path, attempt: u64) -> (Incoming, Arc<Arriving>) {
+        let files = Files::open_shared(folder, Arc::new(OsRandomness)).unwrap();
+        let mut incoming = files.receive().await.unwrap();
+        incoming.write(Bytes::from_static(b"bytes")).await.unwrap();
+        let growing = files.grow(&mut incoming, None).await.unwrap();
+        (incoming, Arc::new(Arriving { content_type: Vec::new(), filename: None, attempt, growing }))
+    }
+
+    fn mxc() -> Mxc {
+        "mxc://localhost/one".parse().unwrap()
+    }
+
+    fn is_read(arrivals: &Arrivals) -> bool {
+        arrivals.arriving(&mxc()).is_some()
+    }
+
+    /// A resumable request that was interrupted, and the number of its interruption.
+    fn interrupted(arrivals: &Arrivals, arriving: &Arc<Arriving>) -> u64 {
+        arrivals.begins(&mxc(), &Running::default());
+        arrivals.can_be_read(&mxc(), arriving);
+        arrivals.interrupted(&mxc())
+    }
+
+    #[tokio::test]
+    async fn readers_are_let_go_when_nobody_goes_on() {
+        let folder = TempDir::new().unwrap();
+        let (_incoming, arriving) = arriving(folder.path(), 1).await;
+        let arrivals = Arrivals::default();
+        let interruption = interrupted(&arrivals, &arriving);
+        assert!(is_read(&arrivals));
+
+        arrivals.give_up(&mxc(), interruption);
+
+        assert!(!is_read(&arrivals));
+        arriving.growing.reaches(u64::MAX).await;
+        assert!(!arriving.growing.is_whole());
+        assert!(arrivals.entries().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_interruption_that_is_over_lets_nobody_go() {
+        let folder = TempDir::new().unwrap();
+        let (_incoming, arriving) = arriving(folder.path(), 1).await;
+        let arrivals = Arrivals::default();
+        let over = interrupted(&arrivals, &arriving);
+
+        arrivals.begins(&mxc(), &Running::default());
+        arrivals.give_up(&mxc(), over);
+        assert!(is_read(&arrivals), "while another request goes on");
+
+        arrivals.interrupted(&mxc());
+        arrivals.give_up(&mxc(), over);
+        assert!(is_read(&arrivals), "after another interruption");
+    }
+
+    #[tokio::test]
+    async fn an_interruption_of_another_upload_lets_nobody_go() {
+        let folder = TempDir::new().unwrap();
+        let (_first, first) = arriving(folder.path(), 1).await;
+        let (_second, second) = arriving(folder.path(), 2).await;
+        let arrivals = Arrivals::default();
+        let of_first = interrupted(&arrivals, &first);
+        arrivals.broke_off(&mxc());
+
+        interrupted(&arrivals, &second);
+        arrivals.give_up(&mxc(), of_first);
+
+        assert!(is_read(&arrivals));
+    }
+
+    #[tokio::test]
+    async fn an_interruption_before_there_was_anything_to_read_lets_nobody_go() {
+        let folder = TempDir::new().unwrap();
+        let (_incoming, arriving) = arriving(folder.path(), 1).await;
+        let arrivals = Arrivals::default();
+        arrivals.begins(&mxc(), &Running::default());
+        let of_nothing = arrivals.interrupted(&mxc());
+        assert!(arrivals.entries().is_empty());
+
+        interrupted(&arrivals, &arriving);
+        arrivals.give_up(&mxc(), of_nothing);
+
+        assert!(is_read(&arrivals));
+    }
+
+    #[tokio::test]
+    async fn what_is_recorded_is_read_to_its_end_and_forgotten() {
+        let folder = TempDir::new().unwrap();
+        let (_incoming, arriving) = arriving(folder.path(), 1).await;
+        let arrivals = Arrivals::default();
+        arrivals.begins(&mxc(), &Running::default());
+        arrivals.can_be_read(&mxc(), &arriving);
+
+        arrivals.finished(&mxc());
+
+        assert!(arriving.growing.is_whole());
+        assert!(arrivals.entries().is_empty());
+    }
+
+    #[test]
+    fn a_plain_upload_cannot_be_cut() {
+        let arrivals = Arrivals::default();
+
+        assert!(arrivals.running(&mxc()).is_none());
+        assert_eq!(arrivals.interrupted(&mxc()), 0);
+        arrivals.give_up(&mxc(), 0);
     }
 }

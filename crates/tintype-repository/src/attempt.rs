@@ -52,8 +52,16 @@ struct State {
     /// Bytes that need no file yet.
     small: BytesMut,
     incoming: Option<Incoming>,
-    /// Whether downloads read what this request writes.
-    read: bool,
+    readable: Readable,
+}
+
+/// Whether downloads read what a request writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readable {
+    NotYet,
+    Yes,
+    /// The file could not be opened a second time: they wait for the whole.
+    Never,
 }
 
 impl Attempt {
@@ -62,7 +70,15 @@ impl Attempt {
         if kept_as.is_some() {
             held.repository().0.arrivals.begins(&held.mxc, &held.running);
         }
-        Self(Some(State { held, labels, length, kept_as, small: BytesMut::new(), incoming: None, read: false }))
+        Self(Some(State {
+            held,
+            labels,
+            length,
+            kept_as,
+            small: BytesMut::new(),
+            incoming: None,
+            readable: Readable::NotYet,
+        }))
     }
 
     /// Goes on with the bytes that an earlier request has left, of which there are `size`.
@@ -77,9 +93,9 @@ impl Attempt {
         {
             // Those who read before the interruption read on.
             incoming.report_to(Arc::clone(&arriving.growing)).await?;
-            state.read = true;
+            state.readable = Readable::Yes;
         } else if size > 0 {
-            state.let_read().await?;
+            state.let_read().await;
         }
         Ok(())
     }
@@ -120,20 +136,22 @@ impl Attempt {
         if let Some(incoming) = &mut state.incoming {
             incoming.write(bytes).await?;
         }
-        if state.read { Ok(()) } else { state.let_read().await }
+        state.let_read().await;
+        Ok(())
     }
 
     /// Puts what is in memory into a file, and lets it be read.
     pub(crate) async fn open_file(&mut self) -> Result<(), StorageError> {
         let state = self.state();
         state.open_file().await?;
-        state.let_read().await
+        state.let_read().await;
+        Ok(())
     }
 
     /// Writes what readers wait for; returns when more is written, and never where nobody could read it.
     pub(crate) async fn catch_up(&mut self) -> Result<(), StorageError> {
         match self.state() {
-            State { incoming: Some(incoming), read: true, .. } => Ok(incoming.catch_up().await?),
+            State { incoming: Some(incoming), readable: Readable::Yes, .. } => Ok(incoming.catch_up().await?),
             _ => std::future::pending().await,
         }
     }
@@ -190,21 +208,28 @@ impl State {
     }
 
     /// Lets downloads read what arrives, and wakes those that wait for it.
-    async fn let_read(&mut self) -> Result<(), StorageError> {
-        let inner = &self.held.repository().0;
-        if let Some(incoming) = &mut self.incoming
-            && inner.rules.stream
-        {
-            let growing = inner.blobs.grow(incoming, self.length).await?;
-            let mut attempt = [0; 8];
-            inner.randomness.fill(&mut attempt);
-            let Labels { content_type, filename } = self.labels.clone();
-            let arriving = Arc::new(Arriving { content_type, filename, attempt: u64::from_ne_bytes(attempt), growing });
-            inner.arrivals.can_be_read(&self.held.mxc, &arriving);
-            inner.waiting.call_for_beginning(&self.held.mxc);
-            self.read = true;
+    async fn let_read(&mut self) {
+        let repository = self.held.repository().clone();
+        let inner = &repository.0;
+        let Some(incoming) = &mut self.incoming else { return };
+        if self.readable != Readable::NotYet || !inner.rules.stream {
+            return;
         }
-        Ok(())
+        let growing = match inner.blobs.grow(incoming, self.length).await {
+            Ok(growing) => growing,
+            Err(error) => {
+                tracing::warn!(%error, media = %self.held.mxc, "an upload cannot be read while it arrives");
+                self.readable = Readable::Never;
+                return;
+            }
+        };
+        let mut attempt = [0; 8];
+        inner.randomness.fill(&mut attempt);
+        let Labels { content_type, filename } = self.labels.clone();
+        let arriving = Arc::new(Arriving { content_type, filename, attempt: u64::from_ne_bytes(attempt), growing });
+        inner.arrivals.can_be_read(&self.held.mxc, &arriving);
+        inner.waiting.call_for_beginning(&self.held.mxc);
+        self.readable = Readable::Yes;
     }
 
     /// Records the upload in place of its reservation.
@@ -216,6 +241,10 @@ impl State {
                 // Whoever is woken now finds the record without asking the database.
                 if let Err(error) = self.held.repository().find_stored(&self.held.mxc).await {
                     tracing::warn!(%error, "an upload was recorded and could not be read back");
+                }
+                if let Some(name) = &self.kept_as {
+                    // Of a small upload the bytes are in the records now; a large one has another name.
+                    self.held.repository().discard_partial(name).await;
                 }
                 inner.arrivals.finished(&self.held.mxc);
                 inner.metrics.fulfilled();
@@ -273,13 +302,14 @@ impl State {
             self.give_up().await;
             return Ok(());
         };
-        let paused = match self.open_file().await {
-            Ok(()) => match self.incoming.take() {
-                Some(incoming) => incoming.pause().await.map_err(StorageError::from),
-                None => Ok(0),
-            },
-            Err(error) => Err(error),
+        let Some(incoming) = self.incoming.take() else {
+            // Nothing came, or what was there was not opened: what is recorded of it is still so.
+            let interruption = self.held.repository().0.arrivals.interrupted(&self.held.mxc);
+            self.let_go_later(interruption);
+            drop(self.held);
+            return Ok(());
         };
+        let paused = incoming.pause().await.map_err(StorageError::from);
         let size = match paused {
             Ok(size) => size,
             Err(error) => {

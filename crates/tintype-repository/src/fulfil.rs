@@ -133,6 +133,8 @@ impl FulfilError {
 pub(crate) struct Announced {
     /// Bytes of the whole upload.
     pub(crate) length: Option<u64>,
+    /// Bytes of the upload after this request.
+    pub(crate) end: Option<u64>,
     pub(crate) completion: Completion,
 }
 
@@ -154,12 +156,13 @@ impl Announced {
             let text = format!("{} and {other} bytes", length.unwrap_or_default());
             return Err(FulfilError::InconsistentLength(text));
         }
-        if let (Some(end), Some(length)) = (end, length)
-            && end > length
+        if let Some(length) = length
+            && end.unwrap_or(offset) > length
         {
+            let end = end.unwrap_or(offset);
             return Err(FulfilError::InconsistentLength(format!("{length} bytes, and {end} are sent")));
         }
-        Ok(Self { length, completion })
+        Ok(Self { length, end, completion })
     }
 }
 
@@ -181,7 +184,7 @@ impl Repository {
         let plain = Resumable { completion: Completion::Complete, length: None };
         let announced = Announced::of(0, None, upload.content_length, resumable.unwrap_or(plain))?;
         check_labels(&upload)?;
-        self.check_size(user, announced.length.or(upload.content_length)).await?;
+        self.check_size(user, announced.length.or(announced.end)).await?;
         let labels = Labels { content_type: upload.content_type, filename: upload.filename };
         let name = resumable.map(|_| PartialName::random(&*self.0.randomness));
         let partial = name.clone().map(|name| labels.partial(name, 0, announced.length));
@@ -241,3 +244,6 @@ impl Repository {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,8 +114,8 @@ impl Held {
                 tracing::warn!(%error, media = %mxc, "a reservation could not be given back; it is tried again");
                 tokio::time::sleep(RETRY).await;
             }
-            // Those who wait go on waiting, unless its time has come meanwhile.
-            if expires_at <= inner.clock.now() {
+            // Those who wait go on waiting, unless its time comes while they do.
+            if expires_at <= inner.clock.now() + inner.rules.max_wait {
                 inner.waiting.call(&mxc);
             }
             ended.cancel();

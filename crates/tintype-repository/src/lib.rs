@@ -49,7 +49,7 @@ pub use self::{
     resume::{Append, UploadProgress},
     rules::{Freeze, MediaServer, Rates, Rules, ThumbnailRules},
     thumbnail::{OpenedThumbnail, ThumbnailRequest, ThumbnailsError},
-    waiting::WaitingLimits,
+    waiting::{WaitingLimits, Wanted},
 };
 
 /// Who makes a request, from where.

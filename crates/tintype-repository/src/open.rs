@@ -143,6 +143,8 @@ pub struct OpenedArriving {
     pub arriving: Arc<Arriving>,
     /// Its bytes.
     pub content: GrowingContent,
+    mxc: Mxc,
+    caller: Caller,
     /// Until when the caller wants to wait for the first of them.
     deadline: Timestamp,
 }
@@ -225,23 +227,30 @@ enum Found {
 }
 
 impl Repository {
-    /// Opens media for the caller. Media that was promised is waited for, no longer than `patience`, until there is a
-    /// beginning of it.
+    /// Opens media for the caller. Media that was promised is waited for, no longer than `patience`, until there is what
+    /// is wanted of it.
     ///
     /// # Errors
     /// An [`OpenError`].
-    pub async fn open(&self, caller: &Caller, mxc: &Mxc, patience: Duration) -> Result<Opened, OpenError> {
+    pub async fn open(
+        &self,
+        caller: &Caller,
+        mxc: &Mxc,
+        wanted: Wanted,
+        patience: Duration,
+    ) -> Result<Opened, OpenError> {
         self.0.limiters.check(Action::Download, caller)?;
         if let Some(record) = self.0.media.get(mxc) {
             return self.opened(caller, record).await;
         }
         let deadline = self.deadline(patience);
-        match Box::pin(self.find(caller, mxc, deadline, Wanted::Beginning)).await? {
+        match Box::pin(self.find(caller, mxc, deadline, wanted)).await? {
             Found::Stored(record) => self.opened(caller, record).await,
             Found::Arriving(arriving) => {
                 let counted = Arc::new(self.0.metrics.download_streams());
                 let content = GrowingContent { growing: Arc::clone(&arriving.growing), counted };
-                Ok(Opened::Arriving(OpenedArriving { arriving, content, deadline }))
+                let (mxc, caller) = (mxc.clone(), caller.clone());
+                Ok(Opened::Arriving(OpenedArriving { arriving, content, mxc, caller, deadline }))
             }
             Found::Reserved(_) => Err(OpenError::NotYetUploaded),
             Found::Nothing => Err(OpenError::NotFound),
@@ -265,12 +274,15 @@ impl Repository {
         }
     }
 
-    /// Waits until the byte at `offset` of arriving media is there, no longer than its opener wanted to wait. Returns
-    /// whether it is.
+    /// Waits until the byte at `offset` of arriving media is there, no longer than its opener wanted to wait, and as
+    /// everybody who waits: it may end early. Returns whether the byte is there.
     pub async fn arrives(&self, opened: &OpenedArriving, offset: u64) -> bool {
+        let waiter = self.0.waiting.enter(&opened.mxc, Wanted::Whole, &opened.caller, self.0.waiting.now());
+        let ended_early = async { while waiter.called().await != Woken::Early {} };
         tokio::select! {
             () = opened.content.growing.reaches(offset) => {}
             () = self.0.clock.reaches(opened.deadline) => {}
+            () = ended_early => {}
         }
         opened.content.arrived() > offset
     }

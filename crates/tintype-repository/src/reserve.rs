@@ -67,11 +67,18 @@ impl Repository {
             expires_at: expires_at.unwrap_or(Timestamp::NEVER),
             max_pending: rules.max_pending_uploads,
         };
-        match self.0.records.reserve(reservation).await? {
-            ReserveOutcome::Reserved => {
-                self.0.metrics.reserved();
-                Ok(Reserved { mxc, unused_expires_at: expires_at })
+        let repository = self.clone();
+        // Counted even if the client has gone.
+        let reserving = self.0.background.finish(async move {
+            let outcome = repository.0.records.reserve(reservation).await;
+            if matches!(outcome, Ok(ReserveOutcome::Reserved)) {
+                repository.0.metrics.reserved();
             }
+            outcome
+        });
+        let failed = |error| StorageError::Blobs(std::io::Error::other(error).into());
+        match reserving.await.map_err(|error| ReserveError::Storage(failed(error)))?? {
+            ReserveOutcome::Reserved => Ok(Reserved { mxc, unused_expires_at: expires_at }),
             ReserveOutcome::TooManyPending { next_expiry } => Err(ReserveError::TooManyPending {
                 limit: rules.max_pending_uploads,
                 retry_after: next_expiry.since(now).min(LONGEST_RETRY),

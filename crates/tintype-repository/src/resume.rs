@@ -4,13 +4,18 @@
 //! still waits for; so whoever asks how far it came, goes on, or cancels, first ends a resumable request that is under
 //! way. A plain `PUT` is never disturbed.
 
+use std::io::ErrorKind;
+
 use bytes::Bytes;
 use futures_util::Stream;
 use tintype_domain::Mxc;
-use tintype_storage::{blobs::PartialName, records::ClaimPartial};
+use tintype_storage::{
+    blobs::{BlobsError, PartialName},
+    records::ClaimPartial,
+};
 
 use crate::{
-    BodyError, Caller, Completion, FulfilError, Fulfilled, Kept, Repository, Resumable,
+    BodyError, Caller, Completion, FulfilError, Fulfilled, Kept, Repository, Resumable, StorageError,
     attempt::{Attempt, Labels},
     fulfil::Announced,
     rates::Action,
@@ -103,7 +108,7 @@ impl Repository {
             }
             UploadProgress::Kept(kept) => {
                 let announced = Announced::of(offset, kept.length, content_length, resumable)?;
-                self.check_size(uploader(caller)?, announced.length).await?;
+                self.check_size(uploader(caller)?, announced.length.or(announced.end)).await?;
             }
         }
         let held = self.hold(caller, mxc, ClaimPartial::Keep).await?;
@@ -121,7 +126,9 @@ impl Repository {
         let mut attempt = Attempt::new(held, labels, announced.length, Some(name));
         let brought = match attempt.resume(size).await {
             Ok(()) => self.bring(&mut attempt, announced, body).await,
-            Err(error) => Err(error.into()),
+            Err(error) if is_lost(&error) => Err(error.into()),
+            // What is kept is still there, and may be opened another time.
+            Err(error) => return Err(error.into()),
         };
         attempt.conclude(brought).await
     }
@@ -149,8 +156,19 @@ impl Repository {
                 return Err(FulfilError::NotTheCreator);
             }
             running.cut.cancel();
-            running.ended.cancelled().await;
+            tokio::select! {
+                () = running.ended.cancelled() => {}
+                () = self.0.clock.reaches(self.0.clock.now() + self.0.rules.max_wait) => {
+                    return Err(FulfilError::BeingReceived);
+                }
+            }
         }
         Ok(())
     }
+}
+
+/// Whether what was kept of an upload is gone, or damaged.
+fn is_lost(error: &StorageError) -> bool {
+    let StorageError::Blobs(BlobsError::Io(error)) = error else { return false };
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof)
 }

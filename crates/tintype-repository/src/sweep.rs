@@ -21,7 +21,9 @@ pub(crate) async fn what_a_crash_left(records: &Records, blobs: &Files) -> Resul
     records.release_all().await?;
     let mut partial = HashSet::new();
     for (name, size) in records.partials().await? {
-        if blobs.has_partial(&name, size).await? {
+        if size == 0 {
+            // What may be in its file was recorded nowhere: it goes, and what was said of the upload stays.
+        } else if blobs.cut_partial(&name, size).await? {
             partial.insert(name);
         } else {
             tracing::warn!(file = name.as_str(), "what an interrupted upload had left is lost");

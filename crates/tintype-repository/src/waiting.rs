@@ -61,7 +61,7 @@ struct Place {
 
 /// What somebody waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub enum Wanted {
     /// All of it.
     Whole,
     /// Something to begin with.
@@ -320,5 +320,56 @@ mod tests {
         assert_eq!(before.called().await, Woken::Early);
         assert_eq!(after.called().await, Woken::Early);
         assert_eq!(room.waiting.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn whoever_was_called_before_listening_hears_it() {
+        let room = room();
+        let waiter = room.enter(&mxc("one"), Wanted::Whole, &from(1), room.now());
+
+        room.call(&mxc("one"));
+        room.call(&mxc("one"));
+
+        assert_eq!(waiter.called().await, Woken::Look);
+        assert!(futures_util::FutureExt::now_or_never(waiter.called()).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_was_ended_early_stays_so_and_leaves_nothing() {
+        let room = room();
+        let first = room.enter(&mxc("one"), Wanted::Whole, &from(1), room.now());
+        let _second = room.enter(&mxc("one"), Wanted::Whole, &from(1), room.now());
+        let _third = room.enter(&mxc("one"), Wanted::Whole, &from(1), room.now());
+
+        room.call(&mxc("one"));
+        assert_eq!(first.called().await, Woken::Early);
+        drop(first);
+
+        let places = room.places();
+        assert_eq!((places.all.len(), places.by_media[&mxc("one")].len()), (2, 2));
+        assert_eq!(room.waiting.get(), 2);
+    }
+
+    #[tokio::test]
+    async fn where_there_is_no_room_at_all_nobody_waits() {
+        for limits in [WaitingLimits { total: 0, per_user: 2 }, WaitingLimits { total: 3, per_user: 0 }] {
+            let room = WaitingRoom::new(limits, Gauge::default(), Counter::default());
+
+            let waiter = room.enter(&mxc("one"), Wanted::Whole, &from(1), room.now());
+
+            assert_eq!(waiter.called().await, Woken::Early);
+            assert_eq!(room.waiting.get(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn addresses_of_one_ipv6_network_are_one_user() {
+        let room = room();
+        let from = |address: &str| Caller { requester: Requester::Anonymous, address: address.parse().unwrap() };
+        let first = room.enter(&mxc("one"), Wanted::Whole, &from("2001:db8::1"), room.now());
+        let _second = room.enter(&mxc("one"), Wanted::Whole, &from("2001:db8::2"), room.now());
+        let _third = room.enter(&mxc("one"), Wanted::Whole, &from("2001:db8::ffff:3"), room.now());
+
+        assert_eq!(first.called().await, Woken::Early);
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tempfile::TempDir;
 use tintype_domain::{ContentHash, OsRandomness};
-use tintype_storage::blobs::{BlobFile, BlobsError, Files, Location, Sweep};
+use tintype_storage::blobs::{BlobFile, BlobsError, Files, Location, PartialName, Sweep};
 
 const MIB: usize = 1024 * 1024;
 
@@ -157,4 +157,89 @@ async fn a_probe_leaves_nothing() {
     files.probe().await.unwrap();
 
     assert_eq!(files_in(&folder.path().join("tmp")), 0);
+}
+
+async fn keep(files: &Files, bytes: &[u8]) -> PartialName {
+    let name = PartialName::random(&OsRandomness);
+    let mut incoming = files.receive_partial(&name).await.unwrap();
+    incoming.write(Bytes::copy_from_slice(bytes)).await.unwrap();
+    assert_eq!(incoming.pause().await.unwrap(), bytes.len() as u64);
+    name
+}
+
+#[tokio::test]
+async fn a_partial_blob_is_gone_on_with_where_it_stopped() {
+    let (folder, files) = folder();
+    let bytes = pattern(MIB);
+    let name = keep(&files, &bytes[..500_000]).await;
+
+    let mut incoming = files.resume(&name, 500_000).await.unwrap();
+    incoming.write(Bytes::copy_from_slice(&bytes[500_000..])).await.unwrap();
+    let hashed = incoming.finish().await.unwrap();
+
+    assert_eq!((hashed.size, hashed.sha256), (MIB as u64, ContentHash::of(&bytes)));
+    let location = files.publish(hashed).await.unwrap();
+    let file = files.read(&location).await.unwrap();
+    files.remove_partial(&name).await.unwrap();
+    assert!(read(&file, 0..MIB as u64).await.unwrap() == bytes);
+    assert_eq!(files_in(&folder.path().join("partial")), 0);
+}
+
+#[tokio::test]
+async fn what_was_written_after_the_last_record_is_cut_off() {
+    let (_folder, files) = folder();
+    let name = keep(&files, b"recorded, and more").await;
+
+    let mut incoming = files.resume(&name, 8).await.unwrap();
+    incoming.write(Bytes::from_static(b"!")).await.unwrap();
+
+    assert_eq!(incoming.into_bytes().await.unwrap(), "recorded!");
+}
+
+#[tokio::test]
+async fn a_partial_blob_that_is_shorter_than_recorded_is_refused_and_left() {
+    let (folder, files) = folder();
+    let name = keep(&files, b"short").await;
+
+    assert!(files.resume(&name, 6).await.is_err());
+    assert!(!files.cut_partial(&name, 6).await.unwrap());
+
+    assert!(files.cut_partial(&name, 5).await.unwrap());
+    assert_eq!(files_in(&folder.path().join("partial")), 1);
+}
+
+#[tokio::test]
+async fn a_partial_blob_that_is_given_up_leaves_nothing() {
+    let (folder, files) = folder();
+    let name = keep(&files, b"bytes").await;
+
+    drop(files.resume(&name, 5).await.unwrap());
+    files.remove_partial(&name).await.unwrap();
+
+    assert_eq!(files_in(&folder.path().join("partial")), 0);
+    assert!(!files.cut_partial(&name, 0).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_sweep_leaves_the_partial_blobs_that_are_recorded() {
+    let (_folder, files) = folder();
+    let (known, unknown) = (keep(&files, b"known").await, keep(&files, b"unknown").await);
+
+    let sweep = files.sweep(HashSet::from([known.clone()]), async |_| Ok::<_, BlobsError>(false)).await.unwrap();
+
+    assert_eq!(sweep, Sweep { temporary: 0, unrecorded: 0, partial: 1 });
+    assert!(files.cut_partial(&known, 5).await.unwrap());
+    assert!(!files.cut_partial(&unknown, 0).await.unwrap());
+}
+
+#[test]
+fn names_of_partial_blobs_are_read_back_and_no_others() {
+    let name = PartialName::random(&OsRandomness);
+
+    assert_eq!(PartialName::parse(name.as_str()), Some(name));
+    for other in
+        ["", "..", "../../lock", "0123456789abcdef0123456", "0123456789ABCDEF01234567", "0123456789abcdef0123456/"]
+    {
+        assert_eq!(PartialName::parse(other), None, "{other}");
+    }
 }

@@ -4,7 +4,6 @@
 //! could not ask for `..`.
 
 use std::{
-    convert::Infallible,
     future::{Future, IntoFuture},
     net::SocketAddr,
     path::PathBuf,
@@ -13,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
+use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -24,7 +23,11 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{paths, wait::PATIENCE};
+use crate::{
+    Connection, paths,
+    transfer::{Framing, Receiving, Sending},
+    wait::PATIENCE,
+};
 
 /// Where a server listens.
 #[derive(Debug, Clone)]
@@ -85,7 +88,7 @@ impl Client {
             method,
             path: path.into(),
             headers: HeaderMap::new(),
-            body: Full::default().boxed(),
+            body: Bytes::new(),
         };
         let host = self.host.as_deref().unwrap_or("localhost");
         let request = request.header("host", host);
@@ -110,6 +113,26 @@ impl Client {
         self.request(Method::POST, path)
     }
 
+    /// A `PUT` to a reserved URI.
+    pub fn put(&self, mxc: &Mxc) -> Request {
+        self.request(Method::PUT, paths::put(mxc))
+    }
+
+    /// A `PATCH` that continues an upload at `offset`.
+    pub fn patch(&self, mxc: &Mxc, offset: usize) -> Request {
+        self.request(Method::PATCH, paths::put(mxc))
+            .header("content-type", "application/partial-upload")
+            .header("upload-offset", offset.to_string())
+    }
+
+    /// A reserved URI.
+    ///
+    /// # Panics
+    /// If none is given.
+    pub async fn create(&self) -> Mxc {
+        self.post(paths::CREATE).await.mxc()
+    }
+
     /// An upload that is expected to succeed: awaiting it gives the URI.
     pub fn upload(&self, body: impl Into<Bytes>) -> UploadRequest {
         UploadRequest { client: self.clone(), body: body.into(), content_type: None, filename: None }
@@ -122,7 +145,7 @@ pub struct Request {
     method: Method,
     path: String,
     headers: HeaderMap,
-    body: BoxBody<Bytes, Infallible>,
+    body: Bytes,
 }
 
 impl Request {
@@ -141,8 +164,61 @@ impl Request {
     /// Sends a body, and its length in `Content-Length`.
     #[must_use]
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
-        self.body = Full::new(body.into()).boxed();
+        self.body = body.into();
         self
+    }
+
+    /// Says that the upload ends with this body.
+    #[must_use]
+    pub fn complete(self) -> Self {
+        self.header("upload-complete", "?1")
+    }
+
+    /// Says that more of the upload follows in other requests.
+    #[must_use]
+    pub fn incomplete(self) -> Self {
+        self.header("upload-complete", "?0")
+    }
+
+    /// Begins the request: the test sends its body, of `length` bytes, piece by piece.
+    pub async fn feed(self, length: usize) -> Sending {
+        let request = self.header("content-length", length.to_string());
+        Sending::begin(request.connect().await, request.head(), Framing::Length(length)).await
+    }
+
+    /// Begins the request: the test sends its body piece by piece, and says only at its end how long it was.
+    pub async fn feed_chunked(self) -> Sending {
+        let request = self.header("transfer-encoding", "chunked");
+        Sending::begin(request.connect().await, request.head(), Framing::Chunked).await
+    }
+
+    /// Sends the request: the test reads the body of the answer, whose head is there, piece by piece.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    pub async fn open(self) -> Receiving {
+        let request = match self.body.len() {
+            0 => self,
+            length => self.header("content-length", length.to_string()),
+        };
+        let mut connection = request.connect().await;
+        connection.send([&request.head()[..], &request.body[..]].concat()).await;
+        Receiving::begin(connection, &request.method).await
+    }
+
+    async fn connect(&self) -> Connection {
+        let Target::Tcp(address) = &self.target else { panic!("transfers piece by piece are made over TCP") };
+        Connection::open(*address).await
+    }
+
+    /// The head as it is sent.
+    fn head(&self) -> Vec<u8> {
+        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.path).into_bytes();
+        for (name, value) in &self.headers {
+            head.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+        head.extend_from_slice(b"\r\n");
+        head
     }
 }
 
@@ -160,7 +236,7 @@ impl IntoFuture for Request {
 }
 
 async fn send(request: Request) -> anyhow::Result<Response> {
-    let mut message = http::Request::new(request.body);
+    let mut message = http::Request::new(Full::new(request.body));
     *message.method_mut() = request.method;
     *message.uri_mut() = request.path.parse()?;
     *message.headers_mut() = request.headers;
@@ -170,7 +246,7 @@ async fn send(request: Request) -> anyhow::Result<Response> {
     }
 }
 
-async fn exchange<S>(stream: S, message: http::Request<BoxBody<Bytes, Infallible>>) -> anyhow::Result<Response>
+async fn exchange<S>(stream: S, message: http::Request<Full<Bytes>>) -> anyhow::Result<Response>
 where
     S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {

@@ -1,5 +1,7 @@
 //! A connection on which a test sends what no HTTP client would: half a request, two at once, or nothing.
 
+use std::net::SocketAddr;
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::{
@@ -18,7 +20,14 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    /// A new connection, on which nothing was sent.
+    ///
+    /// # Panics
+    /// If nobody accepts it.
+    pub async fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.expect("the server listens");
+        // A piece that a test sends goes out when it is sent.
+        stream.set_nodelay(true).expect("the socket takes the option");
         Self { stream, ahead: BytesMut::new() }
     }
 
@@ -36,7 +45,12 @@ impl Connection {
     /// # Panics
     /// If none comes.
     pub async fn response(&mut self) -> Response {
-        let (status, headers) = self.head().await;
+        let head = self.head().await;
+        self.response_after(head).await
+    }
+
+    /// The answer that begins with this head.
+    pub(crate) async fn response_after(&mut self, (status, headers): (StatusCode, HeaderMap)) -> Response {
         let length = headers.get("content-length").map_or(0, |length| {
             length.to_str().ok().and_then(|length| length.parse().ok()).expect("the length is a number")
         });
@@ -49,11 +63,22 @@ impl Connection {
     /// # Panics
     /// If none comes.
     pub async fn head(&mut self) -> (StatusCode, HeaderMap) {
+        self.head_or_end().await.expect("the server answers before the connection ends")
+    }
+
+    /// The head of the next answer; nothing if the connection ends without one.
+    ///
+    /// # Panics
+    /// If neither comes, or half a head.
+    pub async fn head_or_end(&mut self) -> Option<(StatusCode, HeaderMap)> {
         let end = loop {
             if let Some(end) = self.ahead.windows(4).position(|window| window == b"\r\n\r\n") {
                 break end + 4;
             }
-            assert!(self.read().await > 0, "the connection ended within a head: {:?}", self.ahead);
+            if !self.read_more().await {
+                assert!(self.ahead.is_empty(), "the connection ended within a head: {:?}", self.ahead);
+                return None;
+            }
         };
         let head = self.ahead.split_to(end);
         let mut lines = head[..end - 4].split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
@@ -63,7 +88,7 @@ impl Connection {
             let name = HeaderName::from_bytes(&line[..colon]).expect("the header's name is valid");
             (name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).expect("the header's value is valid"))
         });
-        (status.expect("an answer begins with its status"), headers.collect())
+        Some((status.expect("an answer begins with its status"), headers.collect()))
     }
 
     /// The next `length` bytes.
@@ -72,9 +97,31 @@ impl Connection {
     /// If the connection ends before.
     pub async fn bytes(&mut self, length: usize) -> Bytes {
         while self.ahead.len() < length {
-            assert!(self.read().await > 0, "the connection ended after {} of {length} bytes", self.ahead.len());
+            assert!(self.read_more().await, "the connection ended after {} of {length} bytes", self.ahead.len());
         }
         self.ahead.split_to(length).freeze()
+    }
+
+    /// What is there next, at most `limit` bytes; nothing if the connection has ended.
+    pub(crate) async fn some(&mut self, limit: usize) -> Option<Bytes> {
+        if self.ahead.is_empty() && !self.read_more().await {
+            return None;
+        }
+        let length = self.ahead.len().min(limit);
+        Some(self.ahead.split_to(length).freeze())
+    }
+
+    /// The next line, without its end; nothing if the connection ends before.
+    pub(crate) async fn line(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(end) = self.ahead.windows(2).position(|window| window == b"\r\n") {
+                let line = self.ahead.split_to(end + 2);
+                return Some(line.freeze().slice(..end));
+            }
+            if !self.read_more().await {
+                return None;
+            }
+        }
     }
 
     /// Everything up to the end of the connection, which the server has to bring about, in whatever way.
@@ -82,17 +129,13 @@ impl Connection {
     /// # Panics
     /// If it does not.
     pub async fn rest(&mut self) -> Bytes {
-        loop {
-            let read = timeout(PATIENCE, self.stream.read_buf(&mut self.ahead)).await;
-            match read.expect("the server ends the connection") {
-                Ok(1..) => {}
-                Ok(0) | Err(_) => return self.ahead.split().freeze(),
-            }
-        }
+        while self.read_more().await {}
+        self.ahead.split().freeze()
     }
 
-    async fn read(&mut self) -> usize {
+    /// Reads on; false if the connection has ended, in whatever way.
+    async fn read_more(&mut self) -> bool {
         let read = timeout(PATIENCE, self.stream.read_buf(&mut self.ahead)).await;
-        read.expect("the server answers").expect("the connection lives")
+        matches!(read.expect("the server answers or ends the connection"), Ok(1..))
     }
 }

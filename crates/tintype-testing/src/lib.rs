@@ -22,7 +22,9 @@ pub mod paths;
 mod pattern;
 pub mod pictures;
 mod server;
+mod transfer;
 mod wait;
+mod waiting;
 
 pub use self::{
     client::{Client, Request, Response, UploadRequest},
@@ -30,5 +32,7 @@ pub use self::{
     homeserver::{Asked, FakeHomeserver},
     pattern::pattern,
     server::{START, TestServer},
+    transfer::{Receiving, Sending},
     wait::until,
+    waiting::Waiting,
 };

@@ -7,8 +7,24 @@ use tintype_domain::Mxc;
 /// `POST` an upload here.
 pub const UPLOAD: &str = "/_matrix/media/v3/upload";
 
+/// `POST` here reserves a URI for a later upload.
+pub const CREATE: &str = "/_matrix/media/v1/create";
+
+/// The same before it was in the specification (MSC2246).
+pub const UNSTABLE_CREATE: &str = "/_matrix/media/unstable/fi.mau.msc2246/create";
+
 /// What may be uploaded.
 pub const CONFIG: &str = "/_matrix/client/v1/media/config";
+
+/// `PUT` an upload to a reserved URI here.
+pub fn put(mxc: &Mxc) -> String {
+    format!("/_matrix/media/v3/upload/{}/{}", mxc.server_name, mxc.media_id)
+}
+
+/// The same before it was in the specification (MSC2246).
+pub fn unstable_put(mxc: &Mxc) -> String {
+    format!("/_matrix/media/unstable/fi.mau.msc2246/upload/{}/{}", mxc.server_name, mxc.media_id)
+}
 
 /// Where media is downloaded with a token.
 pub fn download(mxc: &Mxc) -> String {

@@ -16,16 +16,24 @@ use tintype::{
 };
 use tintype_domain::{Clock, ContentHash, ManualClock, OsRandomness, OwnedUserId, Randomness as _, Timestamp};
 use tintype_storage::records::{Records, TokenRecord};
-use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::{
-    Client, Connection,
+    Client, Connection, Waiting,
     client::Target,
     wait::{PATIENCE, until},
 };
 
 /// When every test begins: 2026-01-01T00:00:00Z.
 pub const START: Timestamp = Timestamp(1_767_225_600_000);
+
+/// As often and as many as a test likes.
+const UNLIMITED: &str = "\
+limits.max_pending_uploads = 1000000
+limits.rates.create = { per_second = 1000000, burst = 1000000 }
+limits.rates.upload = { per_second = 1000000, burst = 1000000 }
+limits.rates.download = { per_second = 1000000, burst = 1000000 }
+";
 
 /// A running server. Its folder is removed when it is dropped.
 pub struct TestServer {
@@ -44,6 +52,11 @@ impl TestServer {
     /// Starts the standalone profile.
     pub async fn start() -> Self {
         Self::with("").await
+    }
+
+    /// Starts a server with this configuration that takes uploads and gives downloads as often as it is asked.
+    pub async fn unlimited(config: &str) -> Self {
+        Self::with(&format!("{UNLIMITED}{config}")).await
     }
 
     /// Starts a server with this configuration: what an operator would write, in TOML. The data folder is the test's,
@@ -88,14 +101,17 @@ impl TestServer {
         if let Some(Address::Tcp(address)) = server.addresses().first() {
             config.http.listen = vec![ListenAddress::Tcp(*address)];
         }
-        server.drain().await;
+        timeout(PATIENCE, server.drain()).await.expect("the server ends");
         let server = launch(&config, &clock).await.expect("the server starts again");
         Self { server, config, clock, folder }
     }
 
     /// Stops the server in order. What is returned keeps the folder.
+    ///
+    /// # Panics
+    /// If it does not end.
     pub async fn drain(self) -> TempDir {
-        self.server.drain().await;
+        timeout(PATIENCE, self.server.drain()).await.expect("the server ends");
         self.folder
     }
 
@@ -115,11 +131,8 @@ impl TestServer {
     }
 
     /// A new connection, on which nothing was sent.
-    ///
-    /// # Panics
-    /// If the server does not accept it.
     pub async fn connect(&self) -> Connection {
-        Connection::new(TcpStream::connect(self.address()).await.expect("the server listens"))
+        Connection::open(self.address()).await
     }
 
     /// Where metrics and health are.
@@ -139,6 +152,34 @@ impl TestServer {
         value.map_or(0, |value| value.parse().expect("the metric is a whole number"))
     }
 
+    /// Makes a request of a download that has to wait for its upload, and sees it wait. What is returned is awaited for
+    /// the answer; dropping it closes its connection.
+    ///
+    /// # Panics
+    /// If it is answered at once.
+    pub async fn waiting<R>(&self, request: R) -> Waiting<R::Output>
+    where
+        R: IntoFuture,
+        R::IntoFuture: Send + 'static,
+        R::Output: Send + 'static,
+    {
+        let before = self.waiting_downloads().await;
+        let waiting = Waiting::new(request.into_future());
+        until("the download waits", async || {
+            let answered = waiting.is_over();
+            let waits = self.waiting_downloads().await > before;
+            assert!(waits || !answered, "the download was answered at once");
+            waits
+        })
+        .await;
+        waiting
+    }
+
+    /// How many downloads wait for their upload.
+    pub async fn waiting_downloads(&self) -> u64 {
+        self.metric("tintype_downloads_waiting").await
+    }
+
     /// Moves the server's clock.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
@@ -152,8 +193,13 @@ impl TestServer {
     /// The blobs that lie in files.
     pub fn blobs(&self) -> Vec<PathBuf> {
         let root = self.config.blobs_path();
-        let working = [root.join("tmp"), root.join("pending"), root.join("lock")];
+        let working = ["tmp", "partial", "pending", "lock"].map(|name| root.join(name));
         files_below(&root).into_iter().filter(|path| !working.iter().any(|other| path.starts_with(other))).collect()
+    }
+
+    /// The files of uploads that can be continued.
+    pub fn partial_uploads(&self) -> Vec<PathBuf> {
+        files_below(&self.config.blobs_path().join("partial"))
     }
 
     /// Waits until nothing of an interrupted upload is left, and checks that it left no blob either.
@@ -162,10 +208,8 @@ impl TestServer {
     /// If something stays.
     pub async fn holds_nothing(&self) {
         let root = self.config.blobs_path();
-        until("nothing is being received", async || {
-            files_below(&root.join("tmp")).is_empty() && files_below(&root.join("pending")).is_empty()
-        })
-        .await;
+        let working = ["tmp", "partial", "pending"].map(|name| root.join(name));
+        until("nothing is being received", async || working.iter().all(|folder| files_below(folder).is_empty())).await;
         assert_eq!(self.blobs(), Vec::<PathBuf>::new());
     }
 
@@ -209,7 +253,7 @@ impl TestServer {
 
 async fn launch(config: &Config, clock: &Arc<ManualClock>) -> anyhow::Result<Server> {
     let start = Server::start(config, Arc::<ManualClock>::clone(clock) as Arc<dyn Clock>, None);
-    tokio::time::timeout(PATIENCE, start).await?
+    timeout(PATIENCE, start).await?
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::State,
-    http::{HeaderMap, HeaderValue, Method, Request},
+    http::{HeaderMap, HeaderValue, Method, Request, Version},
     response::Response,
 };
 use tintype_http::{
@@ -12,7 +12,7 @@ use tintype_http::{
     disposition::{disposition_for, format},
     range::{ByteRange, requested_of_unknown_length},
 };
-use tintype_repository::{Arriving, Caller, Content, OpenError, Opened, OpenedArriving};
+use tintype_repository::{Arriving, Caller, Content, OpenError, Opened, OpenedArriving, Wanted};
 
 use crate::{
     Api,
@@ -42,7 +42,9 @@ pub(crate) async fn download(
     cache_control: HeaderValue,
 ) -> Result<Response, MatrixError> {
     let patience = Patience::asked(head.request.uri().query())?;
-    let opened = api.parts.repository.open(caller, &path.mxc, patience.time).await;
+    // The end of an answer without a length is the end of the connection in HTTP/1.0: a stump would look whole.
+    let wanted = if head.request.version() < Version::HTTP_11 { Wanted::Whole } else { Wanted::Beginning };
+    let opened = api.parts.repository.open(caller, &path.mxc, wanted, patience.time).await;
     let representation = match opened.map_err(|error| patience.refusal(error.into()))? {
         Opened::Stored(media) => {
             let record = media.record();

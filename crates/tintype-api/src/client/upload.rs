@@ -50,9 +50,13 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Vec<u8> {
     if sent.is_empty() { b"application/octet-stream".to_vec() } else { sent.to_vec() }
 }
 
-/// The length of the body in bytes, if the sender says.
+/// The length of the body in bytes, if the sender says. A request that says nothing of a body has none (RFC 9112,
+/// section 6.3).
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    match headers.get(header::CONTENT_LENGTH) {
+        Some(length) => length.to_str().ok()?.parse().ok(),
+        None => (!headers.contains_key(header::TRANSFER_ENCODING)).then_some(0),
+    }
 }
 
 /// The name of the file, if the sender says.

@@ -1,6 +1,11 @@
 //! Endpoints for users with an access token.
 
 mod config;
+mod create;
 mod download;
+mod put;
+mod resumable;
+mod streaming;
 mod thumbnail;
 mod upload;
+mod waiting;

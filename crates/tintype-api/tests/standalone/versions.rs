@@ -14,6 +14,17 @@ async fn clients_learn_that_media_is_authenticated_here() {
 }
 
 #[tokio::test]
+async fn clients_learn_that_uploads_may_come_later_and_be_resumed() {
+    let server = TestServer::start().await;
+
+    let answer = server.anonymous().get("/_matrix/client/versions").await;
+
+    let features = &answer.json()["unstable_features"];
+    assert_eq!(features["fi.mau.msc2246"], true);
+    assert_eq!(features["io.github.tintype.resumable_uploads"], true);
+}
+
+#[tokio::test]
 async fn servers_learn_what_runs_here() {
     let server = TestServer::start().await;
 

@@ -22,8 +22,13 @@ use std::{
 
 use moka::sync::Cache;
 use tintype_domain::Randomness;
+use tokio::runtime::Handle;
 
-use super::{BlobFile, BlobsError, Growing, Hashed, Incoming, Location, buffers::Buffers, incoming::run_blocking};
+use super::{
+    BlobFile, BlobsError, Growing, Hashed, Incoming, Location,
+    buffers::Buffers,
+    incoming::{Dropped, run_blocking},
+};
 
 /// Open files kept for the next reader.
 const OPEN_FILES: u64 = 512;
@@ -74,6 +79,8 @@ fn random_name(randomness: &dyn Randomness) -> String {
 #[derive(Clone)]
 pub struct Files {
     root: Arc<Path>,
+    /// Where uploads are written: a connection's runtime may end before what it wrote is kept.
+    runtime: Option<Handle>,
     randomness: Arc<dyn Randomness>,
     buffers: Buffers,
     open: Cache<Location, BlobFile>,
@@ -108,6 +115,7 @@ impl Files {
         sync_folder(root)?;
         Ok(Self {
             root: root.into(),
+            runtime: Handle::try_current().ok(),
             randomness,
             buffers: Buffers::default(),
             open: Cache::builder().max_capacity(OPEN_FILES).time_to_idle(OPEN_FILE_IDLE).build(),
@@ -120,7 +128,8 @@ impl Files {
     /// # Errors
     /// [`BlobsError`] if no temporary file can be created.
     pub async fn receive(&self) -> Result<Incoming, BlobsError> {
-        Incoming::create(self.root.join("tmp").join(random_name(&*self.randomness))).await
+        let path = self.root.join("tmp").join(random_name(&*self.randomness));
+        Incoming::create(path, Dropped::Removed, self.runtime.clone()).await
     }
 
     /// Begins a blob that may arrive in several requests.
@@ -128,7 +137,7 @@ impl Files {
     /// # Errors
     /// [`BlobsError`] if the file cannot be created.
     pub async fn receive_partial(&self, name: &PartialName) -> Result<Incoming, BlobsError> {
-        Incoming::create(self.partial(name)).await
+        Incoming::create(self.partial(name), Dropped::Left, self.runtime.clone()).await
     }
 
     /// Goes on with a blob of which `size` bytes were kept.
@@ -136,7 +145,7 @@ impl Files {
     /// # Errors
     /// [`BlobsError`] if the file cannot be opened, or is shorter.
     pub async fn resume(&self, name: &PartialName, size: u64) -> Result<Incoming, BlobsError> {
-        Incoming::open(self.partial(name), size).await
+        Incoming::open(self.partial(name), size, self.runtime.clone()).await
     }
 
     /// Removes what was kept of a blob. That it is not there is no error.
@@ -148,15 +157,16 @@ impl Files {
         run_blocking(move || remove_if_there(&path)).await
     }
 
-    /// Whether `size` bytes of a partial blob are there. For none of them it needs no file.
+    /// Whether `size` bytes of a partial blob are there; what was written after them is cut off.
     ///
     /// # Errors
-    /// [`BlobsError::Io`] if the system does not say.
-    pub async fn has_partial(&self, name: &PartialName, size: u64) -> Result<bool, BlobsError> {
+    /// [`BlobsError::Io`] if the file cannot be opened or cut.
+    pub async fn cut_partial(&self, name: &PartialName, size: u64) -> Result<bool, BlobsError> {
         let path = self.partial(name);
-        run_blocking(move || match fs::metadata(path) {
-            Ok(metadata) => Ok(metadata.len() >= size),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(size == 0),
+        run_blocking(move || match fs::OpenOptions::new().write(true).open(path) {
+            Ok(file) if file.metadata()?.len() < size => Ok(false),
+            Ok(file) => file.set_len(size).map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         })
         .await
@@ -185,7 +195,19 @@ impl Files {
         let (marker, path) = (self.marker(&location), self.path(&location));
         run_blocking(move || {
             File::create_new(&marker)?;
-            let published = rename_durably(blob.path.path(), &path);
+            let published = match blob.path.dropped() {
+                Dropped::Removed => durably(&path, || fs::rename(blob.path.path(), &path)),
+                // What the records say of a partial blob holds until they say that it is whole.
+                Dropped::Left => durably(&path, || {
+                    fs::hard_link(blob.path.path(), &path).or_else(|error| match error.kind() {
+                        // Not every filesystem has links.
+                        io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported => {
+                            fs::rename(blob.path.path(), &path)
+                        }
+                        _ => Err(error),
+                    })
+                }),
+            };
             if published.is_ok() {
                 blob.path.keep();
             } else {
@@ -315,16 +337,16 @@ impl std::fmt::Debug for Files {
     }
 }
 
-/// Renames a synced file and syncs the folder that it is in now; folders that are made for it are synced into their own.
+/// Gives a synced file a name and syncs the folder of that name; folders that are made for it are synced into their own.
 ///
 /// All syncs come last: a journalling filesystem commits everything with the first of them, and the others cost little.
-fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
+fn durably(to: &Path, name: impl Fn() -> io::Result<()>) -> io::Result<()> {
     let folder = to.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let mut changed = 1;
-    match fs::rename(from, to) {
+    match name() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             fs::create_dir_all(folder)?;
-            fs::rename(from, to)?;
+            name()?;
             changed = 3;
         }
         outcome => outcome?,

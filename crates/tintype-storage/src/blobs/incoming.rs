@@ -3,7 +3,7 @@
 //! Bytes are gathered into blocks; each block is hashed and written on a blocking thread while the next one is being
 //! received. Every few megabytes the kernel is told to start writing back, so that the sync at the end finds little left
 //! to do. While somebody reads the blob as it grows (see [`Growing`]), what was gathered is written before a block is
-//! full. Dropping an [`Incoming`] removes its file, whatever state it was in, unless it was paused.
+//! full. Dropping an [`Incoming`] removes its file, whatever state it was in, unless the file was begun to be kept.
 
 use std::{
     fs::{File, OpenOptions},
@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use tintype_domain::{ContentHash, ContentHasher};
-use tokio::task::JoinHandle;
+use tokio::{runtime::Handle, task::JoinHandle};
 
 use super::{BlobsError, Growing};
 
@@ -35,6 +35,8 @@ const PACE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct Incoming {
     state: State,
+    /// Where its blocks are written.
+    runtime: Option<Handle>,
     block: Vec<u8>,
     /// A block that was written, to be filled again.
     spare: Vec<u8>,
@@ -65,28 +67,36 @@ struct Temporary {
     growing: Option<Arc<Growing>>,
 }
 
-/// Removes the file when dropped, unless it was renamed.
+/// Where a file is that has no final name yet.
 #[derive(Debug)]
-pub(super) struct TemporaryPath(Option<PathBuf>);
+pub(super) struct TemporaryPath {
+    path: PathBuf,
+    dropped: Dropped,
+}
 
 impl TemporaryPath {
+    /// What becomes of the file when this is dropped.
+    pub(super) fn dropped(&self) -> Dropped {
+        self.dropped
+    }
+
     pub(super) fn path(&self) -> &Path {
-        self.0.as_deref().expect("the path is there until the file was renamed")
+        &self.path
     }
 
     /// The file has another name now, or stays where it is.
     pub(super) fn keep(mut self) {
-        self.0 = None;
+        self.dropped = Dropped::Left;
     }
 }
 
 impl Drop for TemporaryPath {
     fn drop(&mut self) {
-        if let Some(path) = &self.0
-            && let Err(error) = std::fs::remove_file(path)
+        if self.dropped == Dropped::Removed
+            && let Err(error) = std::fs::remove_file(&self.path)
         {
             // The sweep at the next start removes it.
-            tracing::warn!(%error, path = %path.display(), "a temporary file could not be removed");
+            tracing::warn!(%error, path = %self.path.display(), "a temporary file could not be removed");
         }
     }
 }
@@ -101,21 +111,31 @@ pub struct Hashed {
     pub(super) path: TemporaryPath,
 }
 
+/// What becomes of the file of an [`Incoming`] that is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dropped {
+    /// It goes.
+    Removed,
+    /// It stays until it is removed by its name.
+    Left,
+}
+
 impl Incoming {
     /// Creates the file.
-    pub(super) async fn create(path: PathBuf) -> Result<Self, BlobsError> {
+    pub(super) async fn create(path: PathBuf, dropped: Dropped, runtime: Option<Handle>) -> Result<Self, BlobsError> {
         let file = run_blocking(move || {
             let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
             let hasher = Some(ContentHasher::default());
-            Ok(Temporary { file, path: TemporaryPath(Some(path)), hasher, written: 0, written_back: 0, growing: None })
+            let path = TemporaryPath { path, dropped };
+            Ok(Temporary { file, path, hasher, written: 0, written_back: 0, growing: None })
         })
         .await?;
-        Ok(Self::of(file))
+        Ok(Self::of(file, runtime))
     }
 
     /// Opens a file that was paused at `size` bytes. What was written after that is cut off. Of nothing there need not
     /// be a file yet.
-    pub(super) async fn open(path: PathBuf, size: u64) -> Result<Self, BlobsError> {
+    pub(super) async fn open(path: PathBuf, size: u64, runtime: Option<Handle>) -> Result<Self, BlobsError> {
         let file = run_blocking(move || {
             let mut file = OpenOptions::new().read(true).write(true).create(size == 0).truncate(false).open(&path)?;
             if file.metadata()?.len() < size {
@@ -124,16 +144,23 @@ impl Incoming {
             file.set_len(size)?;
             file.seek(io::SeekFrom::End(0))?;
             let hasher = (size == 0).then(ContentHasher::default);
-            let path = TemporaryPath(Some(path));
+            let path = TemporaryPath { path, dropped: Dropped::Left };
             Ok(Temporary { file, path, hasher, written: size, written_back: size, growing: None })
         })
         .await?;
-        Ok(Self::of(file))
+        Ok(Self::of(file, runtime))
     }
 
-    fn of(file: Temporary) -> Self {
+    fn of(file: Temporary, runtime: Option<Handle>) -> Self {
         let size = file.written;
-        Self { state: State::Idle(file), block: Vec::with_capacity(BLOCK), spare: Vec::new(), last_write: None, size }
+        Self {
+            state: State::Idle(file),
+            runtime,
+            block: Vec::with_capacity(BLOCK),
+            spare: Vec::new(),
+            last_write: None,
+            size,
+        }
     }
 
     /// Bytes taken so far, those of earlier requests included.
@@ -196,7 +223,7 @@ impl Incoming {
     /// Writes what is left, and syncs the file.
     ///
     /// # Errors
-    /// [`BlobsError`] if anything could not be written or synced; the file is removed.
+    /// [`BlobsError`] if anything could not be written or synced.
     pub async fn finish(mut self) -> Result<Hashed, BlobsError> {
         let mut temporary = self.write_all().await?;
         run_blocking(move || {
@@ -210,7 +237,7 @@ impl Incoming {
         .await
     }
 
-    /// All bytes, read back into memory; the file is removed. For few bytes only.
+    /// All bytes, read back into memory. For few bytes only.
     ///
     /// # Errors
     /// [`BlobsError`] if anything could not be written or read.
@@ -229,7 +256,7 @@ impl Incoming {
     /// bytes.
     ///
     /// # Errors
-    /// [`BlobsError`] if anything could not be written or synced; the file is removed.
+    /// [`BlobsError`] if anything could not be written or synced.
     pub async fn pause(mut self) -> Result<u64, BlobsError> {
         let temporary = self.write_all().await?;
         run_blocking(move || {
@@ -255,11 +282,15 @@ impl Incoming {
             if self.spare.capacity() == BLOCK { std::mem::take(&mut self.spare) } else { Vec::with_capacity(BLOCK) };
         let mut block = std::mem::replace(&mut self.block, next);
         self.last_write = Some(Instant::now());
-        self.state = State::Writing(tokio::task::spawn_blocking(move || {
+        let write = move || {
             let outcome = temporary.write(&block);
             block.clear();
             (temporary, block, outcome)
-        }));
+        };
+        self.state = State::Writing(match &self.runtime {
+            Some(runtime) => runtime.spawn_blocking(write),
+            None => tokio::task::spawn_blocking(write),
+        });
         Ok(())
     }
 

@@ -61,6 +61,8 @@ pub struct Reservation {
     pub expires_at: Timestamp,
     /// Whether a request is bringing the upload.
     pub held: bool,
+    /// Whether it was given up as expired.
+    pub swept: bool,
     /// What earlier requests brought.
     pub partial: Option<Partial>,
 }
@@ -150,6 +152,7 @@ struct ReservationRow {
     creator: String,
     expires_at: i64,
     holder: Option<i64>,
+    swept: bool,
     partial: Option<String>,
     partial_size: Option<i64>,
     length: Option<i64>,
@@ -160,7 +163,7 @@ struct ReservationRow {
 /// The columns of a [`ReservationRow`].
 macro_rules! select_reservation {
     () => {
-        "SELECT creator, expires_at, holder, partial, partial_size, length, content_type, filename
+        "SELECT creator, expires_at, holder, swept, partial, partial_size, length, content_type, filename
          FROM reservations WHERE server_name = $1 AND media_id = $2"
     };
 }
@@ -282,6 +285,7 @@ impl ReservationRow {
             creator: self.creator.try_into().map_err(|_| inconsistent("the creator"))?,
             expires_at: Timestamp(self.expires_at),
             held: self.holder.is_some(),
+            swept: self.swept,
             partial: partial.transpose()?,
         })
     }
@@ -324,7 +328,8 @@ impl Statement for Claim {
     async fn run(&self, connection: &mut SqliteConnection) -> Result<ClaimOutcome, RecordsError> {
         let claimed = sqlx::query(
             "UPDATE reservations SET holder = $1
-             WHERE server_name = $2 AND media_id = $3 AND creator = $4 AND expires_at > $5 AND holder IS NULL",
+             WHERE server_name = $2 AND media_id = $3 AND creator = $4 AND expires_at > $5 AND swept = 0
+             AND (holder IS NULL OR holder = $1)",
         )
         .bind(self.holder)
         .bind(self.mxc.server_name.as_str())
@@ -347,7 +352,7 @@ impl Statement for Claim {
             }
             return Ok(ClaimOutcome::Claimed(reservation));
         }
-        Ok(if !reservation.held && reservation.expires_at <= self.now {
+        Ok(if !reservation.held && (reservation.swept || reservation.expires_at <= self.now) {
             ClaimOutcome::NotFound
         } else if reservation.creator != self.user {
             ClaimOutcome::NotTheCreator

@@ -175,14 +175,17 @@ impl<A: Answer> Serving<A> {
             let (draining, cut, open) = (self.draining.clone(), self.cut.clone(), self.open.clone());
             let connection = async move {
                 open.inc();
-                let serve = async {
-                    match stream.register() {
-                        Ok(Stream::Tcp(stream)) => serve(stream, peer, answer, limits, draining).await,
-                        Ok(Stream::Unix(stream)) => serve(stream, peer, answer, limits, draining).await,
-                        Err(error) => tracing::warn!(%error, "a connection could not be registered"),
-                    }
-                };
-                cut.run_until_cancelled(serve).await;
+                // Written where it is polled: passed to a function it would take its room twice, for each connection.
+                tokio::select! {
+                    () = async {
+                        match stream.register() {
+                            Ok(Stream::Tcp(stream)) => serve(stream, peer, answer, limits, draining).await,
+                            Ok(Stream::Unix(stream)) => serve(stream, peer, answer, limits, draining).await,
+                            Err(error) => tracing::warn!(%error, "a connection could not be registered"),
+                        }
+                    } => {}
+                    () = cut.cancelled() => {}
+                }
                 open.dec();
                 drop(place);
             };

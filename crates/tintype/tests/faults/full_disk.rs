@@ -12,7 +12,9 @@ use std::{
     thread,
 };
 
-use crate::support::{Client, Installation, Inventory, Random, Response, Server, assert_nothing_unfinished};
+use crate::support::{
+    Client, Installation, Inventory, Random, Response, Server, assert_nothing_unfinished, eventually,
+};
 
 const MIB: usize = 1024 * 1024;
 
@@ -139,6 +141,58 @@ fn small_uploads_to_a_full_disk_are_refused_and_leave_nothing() {
     for (uri, body) in &acknowledged {
         client.assert_whole(uri, body);
     }
+}
+
+#[test]
+fn an_upload_that_fills_the_disk_gives_its_uri_back() {
+    let disk = SmallDisk::new();
+    let server = disk.start();
+    let client = server.client();
+    let body = Random::new(Random::seed()).bytes(20 * MIB);
+    let [plain, resumable] = [client.create().unwrap(), client.create().unwrap()];
+    let mut reader = client.connect();
+    reader.send(client.download_head(&plain).as_bytes()).unwrap();
+
+    assert_says_that_the_disk_is_full(&client.put(&plain, &body).unwrap());
+    let mut upload = client.connect();
+    upload.send(client.resumable_head(&resumable, body.len()).as_bytes()).unwrap();
+    upload.send(&body).unwrap();
+    assert_says_that_the_disk_is_full(&upload.response().unwrap());
+
+    let head = reader.head().unwrap();
+    assert_eq!((head.status, head.length), (200, body.len()));
+    assert!(reader.read_to_end().len() < body.len());
+    disk.assert_sound();
+    for uri in [&plain, &resumable] {
+        // Giving it back needs room in the database, which there may be only when the file is gone.
+        eventually("the reservation is free", || client.progress(uri).unwrap() == (204, Some(0)));
+        assert_eq!(client.put(uri, &body[..MIB]).unwrap().status, 200);
+        client.assert_whole(uri, &body[..MIB]);
+    }
+    assert_eq!(disk.assert_sound().media.len(), 2);
+}
+
+#[test]
+fn reservations_on_a_full_disk_work_again_when_there_is_room() {
+    let disk = SmallDisk::new();
+    let server = disk.start();
+    let client = server.client();
+    let mut random = Random::new(Random::seed());
+    let reserved = client.create().unwrap();
+    let ballast = disk.data_dir().join("ballast");
+    fill(&ballast);
+    let (stored, _) = upload_until_refused(&client, &mut random, 50 * 1024);
+
+    for size in [1000, 50 * 1024, MIB] {
+        assert_says_that_the_disk_is_full(&client.put(&reserved, &random.bytes(size)).unwrap());
+    }
+    fs::remove_file(&ballast).unwrap();
+
+    let body = random.bytes(MIB);
+    eventually("the reservation is free", || client.progress(&reserved).unwrap() == (204, Some(0)));
+    assert_eq!(client.put(&reserved, &body).unwrap().status, 200);
+    client.assert_whole(&reserved, &body);
+    assert_eq!(disk.assert_sound().media.len(), stored.len() + 1);
 }
 
 #[test]

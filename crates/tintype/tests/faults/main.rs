@@ -5,6 +5,7 @@
 
 mod support;
 
+mod asynchronous;
 mod damaged_blobs;
 mod full_disk;
 mod idle_connections;

@@ -17,11 +17,15 @@ pub struct Connection {
 pub struct Head {
     pub status: u16,
     pub length: usize,
+    /// `Upload-Offset`
+    pub offset: Option<usize>,
 }
 
 /// A whole answer.
 pub struct Response {
     pub status: u16,
+    /// `Upload-Offset`
+    pub offset: Option<usize>,
     pub body: Vec<u8>,
 }
 
@@ -55,16 +59,17 @@ impl Connection {
         let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status =
             status.ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, format!("no answer: {line}")))?;
-        let mut length = 0;
+        let mut head = Head { status, length: 0, offset: None };
         loop {
             line.clear();
             self.stream.read_line(&mut line)?;
             match line.trim_end().split_once(": ") {
                 Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                    length = value.parse().map_err(io::Error::other)?;
+                    head.length = value.parse().map_err(io::Error::other)?;
                 }
+                Some((name, value)) if name.eq_ignore_ascii_case("upload-offset") => head.offset = value.parse().ok(),
                 Some(_) => {}
-                None => return Ok(Head { status, length }),
+                None => return Ok(head),
             }
         }
     }
@@ -86,7 +91,7 @@ impl Connection {
 
     pub fn response(&mut self) -> io::Result<Response> {
         let head = self.head()?;
-        Ok(Response { status: head.status, body: self.read(head.length)? })
+        Ok(Response { status: head.status, offset: head.offset, body: self.read(head.length)? })
     }
 }
 
@@ -126,6 +131,70 @@ impl Client {
              Content-Type: application/octet-stream\r\nContent-Length: {length}\r\n\r\n",
             self.token
         )
+    }
+
+    /// The head of a request for the URI of an upload to a reserved URI; `headers` end their lines.
+    pub fn resource_head(&self, method: &str, content_uri: &str, headers: &str) -> String {
+        let path = content_uri.strip_prefix("mxc://").expect("it is an MXC URI");
+        format!(
+            "{method} /_matrix/media/v3/upload/{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
+             {headers}\r\n",
+            self.token
+        )
+    }
+
+    /// The head of a `PUT` of that many bytes.
+    pub fn put_head(&self, content_uri: &str, length: usize) -> String {
+        self.resource_head("PUT", content_uri, &format!("Content-Length: {length}\r\n"))
+    }
+
+    /// The head of a `PUT` of that many bytes that can be continued.
+    pub fn resumable_head(&self, content_uri: &str, length: usize) -> String {
+        self.resource_head("PUT", content_uri, &format!("Upload-Complete: ?1\r\nContent-Length: {length}\r\n"))
+    }
+
+    /// The head of a `PATCH` with the last bytes of an upload: that many, from `offset` on.
+    pub fn patch_head(&self, content_uri: &str, offset: usize, length: usize) -> String {
+        let headers = format!(
+            "Upload-Complete: ?1\r\nUpload-Offset: {offset}\r\nContent-Type: application/partial-upload\r\n\
+             Content-Length: {length}\r\n"
+        );
+        self.resource_head("PATCH", content_uri, &headers)
+    }
+
+    /// A reserved URI.
+    pub fn create(&self) -> io::Result<String> {
+        let mut connection = Connection::open(self.address)?;
+        let head = format!(
+            "POST /_matrix/media/v1/create HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
+             Content-Length: 0\r\n\r\n",
+            self.token
+        );
+        connection.send(head.as_bytes())?;
+        Ok(connection.response()?.content_uri())
+    }
+
+    pub fn put(&self, content_uri: &str, body: &[u8]) -> io::Result<Response> {
+        let mut connection = Connection::open(self.address)?;
+        connection.send(self.put_head(content_uri, body.len()).as_bytes())?;
+        connection.send(body)?;
+        connection.response()
+    }
+
+    /// Sends the last bytes of an upload.
+    pub fn patch(&self, content_uri: &str, offset: usize, rest: &[u8]) -> io::Result<Response> {
+        let mut connection = Connection::open(self.address)?;
+        connection.send(self.patch_head(content_uri, offset, rest.len()).as_bytes())?;
+        connection.send(rest)?;
+        connection.response()
+    }
+
+    /// How far an upload has come: the status, and the offset where there is one.
+    pub fn progress(&self, content_uri: &str) -> io::Result<(u16, Option<usize>)> {
+        let mut connection = Connection::open(self.address)?;
+        connection.send(self.resource_head("GET", content_uri, "").as_bytes())?;
+        let answer = connection.response()?;
+        Ok((answer.status, answer.offset))
     }
 
     pub fn download_head(&self, content_uri: &str) -> String {

@@ -33,13 +33,15 @@ impl Inventory {
             }
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let (media, locations) = runtime.block_on(read(&copy.path().join("tintype.db")));
+        let (media, locations, partials) = runtime.block_on(read(&copy.path().join("tintype.db")));
         assert_eq!(blob_files(&data_dir.join("media")), locations, "files (left) and records of blobs (right)");
+        let files = list(&data_dir.join("media/partial")).map(|path| name_of(&path)).collect::<BTreeSet<_>>();
+        assert_eq!(files, partials, "files (left) and records (right) of uploads that can be continued");
         Self { media }
     }
 }
 
-async fn read(database: &Path) -> (Vec<Media>, BTreeSet<String>) {
+async fn read(database: &Path) -> (Vec<Media>, BTreeSet<String>, BTreeSet<String>) {
     let options = SqliteConnectOptions::new().filename(database);
     let mut database = SqliteConnection::connect_with(&options).await.expect("the database opens");
     let verdict: String =
@@ -68,12 +70,21 @@ async fn read(database: &Path) -> (Vec<Media>, BTreeSet<String>) {
         .fetch_all(&mut database)
         .await
         .expect("media can be listed");
+    let both: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM media JOIN reservations USING (server_name, media_id)")
+        .fetch_one(&mut database)
+        .await
+        .expect("reservations can be listed");
+    assert_eq!(both, 0, "media that is recorded and still reserved");
     let locations: Vec<String> = sqlx::query_scalar("SELECT location FROM blobs WHERE location IS NOT NULL")
         .fetch_all(&mut database)
         .await
         .expect("blobs can be listed");
+    let partials: Vec<String> = sqlx::query_scalar("SELECT partial FROM reservations WHERE partial IS NOT NULL")
+        .fetch_all(&mut database)
+        .await
+        .expect("partial uploads can be listed");
     database.close().await.expect("the copy closes");
-    (media, locations.into_iter().collect())
+    (media, locations.into_iter().collect(), partials.into_iter().collect())
 }
 
 /// The names of all blobs in a media folder.
@@ -81,15 +92,24 @@ fn blob_files(media_dir: &Path) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for first in folders(media_dir).filter(|path| !path.ends_with("tmp") && !path.ends_with("pending")) {
         for second in folders(&first) {
-            names.extend(list(&second).map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()));
+            names.extend(list(&second).map(|path| name_of(&path)));
         }
     }
     names
 }
 
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
 /// Temporary files and markers: what uploads leave that have not ended.
 pub fn unfinished(media_dir: &Path) -> Vec<PathBuf> {
     list(&media_dir.join("tmp")).chain(list(&media_dir.join("pending"))).collect()
+}
+
+/// The files of uploads that can be continued.
+pub fn partial(media_dir: &Path) -> Vec<PathBuf> {
+    list(&media_dir.join("partial")).collect()
 }
 
 pub fn assert_nothing_unfinished(media_dir: &Path) {

@@ -81,13 +81,18 @@ impl Server {
 
     /// Open connections, by the server's own count.
     pub fn connections(&self) -> u64 {
+        self.metric("tintype_http_connections")
+    }
+
+    /// The value of a metric without labels.
+    pub fn metric(&self, name: &str) -> u64 {
         let mut socket = UnixStream::connect(&self.telemetry).expect("telemetry is served");
         socket.set_read_timeout(Some(PATIENCE)).expect("the socket takes a time-out");
         socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("it reads");
         let mut metrics = String::new();
         socket.read_to_string(&mut metrics).expect("it answers");
-        let gauge = metrics.lines().find_map(|line| line.strip_prefix("tintype_http_connections "));
-        gauge.expect("the gauge is there").parse().expect("it is a number")
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.expect("the metric is there").parse().expect("it is a number")
     }
 
     /// `kill -9`.
