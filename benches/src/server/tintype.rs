@@ -38,6 +38,7 @@ name = \"localhost\"
 
 [limits]
 max_upload_size = \"2GiB\"
+max_pending_uploads = 10000
 
 [limits.rates]
 upload = {{ per_second = 1000000, burst = 1000000 }}
