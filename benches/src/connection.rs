@@ -20,8 +20,9 @@ pub struct Connection {
     stream: TcpStream,
     /// What was read beyond the last head: the beginning of its body.
     ahead: Vec<u8>,
-    /// Lengths for `recv`; with `MSG_TRUNC` nothing is ever written to it.
-    untouched: Box<[u8]>,
+    /// Lengths for `recv`; with `MSG_TRUNC` nothing is ever written to it. Made when it is needed: there may be ten
+    /// thousand connections that never throw anything away.
+    untouched: Vec<u8>,
 }
 
 /// The head of an answer.
@@ -45,7 +46,7 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, ahead: Vec::new(), untouched: vec![0; DISCARD_AT_ONCE].into_boxed_slice() })
+        Ok(Self { stream, ahead: Vec::new(), untouched: Vec::new() })
     }
 
     /// Sends bytes of a request.
@@ -71,6 +72,7 @@ impl Connection {
     pub fn discard_some(&mut self, limit: u64) -> Result<u64> {
         let at_once = usize::try_from(limit).unwrap_or(usize::MAX).min(DISCARD_AT_ONCE);
         let discarded = if self.ahead.is_empty() {
+            self.untouched.resize(DISCARD_AT_ONCE, 0);
             rustix::net::recv(&self.stream, &mut self.untouched[..at_once], RecvFlags::TRUNC)?.1
         } else {
             let length = self.ahead.len().min(at_once);

@@ -2,10 +2,13 @@
 
 mod cold_cache;
 mod downloads;
+mod first_byte;
+mod growing;
 mod idle;
 mod memory;
 mod thumbnails;
 mod uploads;
+mod waiting;
 
 use std::time::Duration;
 
@@ -53,6 +56,13 @@ pub const FIGURES: &[Figure] = &[
     Figure { name: "large-uploads", about: "durable 1 MiB and 100 MiB uploads", measure: uploads::large },
     Figure { name: "upload-memory", about: "memory of 100 MiB uploads, one and 64 at once", measure: memory::uploads },
     Figure { name: "download-memory", about: "memory of 64 downloads of 100 MiB at once", measure: memory::downloads },
+    Figure {
+        name: "first-byte",
+        about: "from the sender's first byte to the reader's, while the upload goes on",
+        measure: first_byte::measure,
+    },
+    Figure { name: "waiting", about: "10,000 downloads that wait for an upload", measure: waiting::measure },
+    Figure { name: "growing", about: "100 readers of one file while it is uploaded", measure: growing::measure },
     Figure {
         name: "thumbnails",
         about: "CPU time and memory of 12-megapixel thumbnails",

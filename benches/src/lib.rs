@@ -4,6 +4,7 @@
 //! figure here is taken next to a server that people already run, with the same client, minutes apart, and what
 //! is judged is the ratio. `README.md` says how each figure is measured and where a comparison is unfair.
 
+pub mod asynchronous;
 pub mod connection;
 pub mod figures;
 pub mod load;

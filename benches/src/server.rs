@@ -19,6 +19,7 @@ use crate::connection::Connection;
 use crate::process::Process;
 
 const START_LIMIT: Duration = Duration::from_mins(2);
+const GAUGE_LIMIT: Duration = Duration::from_mins(1);
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -67,6 +68,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// The access token of a user; nginx needs none.
     pub token: Option<String>,
+    /// Where it has metrics; only Tintype's are read.
+    telemetry: Option<SocketAddr>,
     /// How long the very first start took, until the first answer: folders, keys and tables are made in it.
     pub first_start: Duration,
     process: Option<Process>,
@@ -80,6 +83,17 @@ struct Launch {
     arguments: Vec<OsString>,
     /// What is asked to see whether it answers.
     answers: &'static str,
+    /// Where it will have metrics.
+    telemetry: Option<SocketAddr>,
+}
+
+/// A URI that was reserved, and where its upload goes.
+#[derive(Debug, Clone)]
+pub struct Reserved {
+    /// The path of its download.
+    pub path: String,
+    /// The path of its upload.
+    pub upload_path: String,
 }
 
 /// Something that a server has to offer.
@@ -106,15 +120,23 @@ impl Server {
             Kind::Nginx => nginx::set_up(programs, folder.path(), address)?,
             Kind::Synapse => synapse::set_up(programs, folder.path(), address)?,
         };
-        let mut server =
-            Self { kind, address, token: None, first_start: Duration::ZERO, process: None, launch, folder };
+        let (telemetry, first_start) = (launch.telemetry, Duration::ZERO);
+        let mut server = Self { kind, address, token: None, telemetry, first_start, process: None, launch, folder };
         server.first_start = server.start_again()?;
-        server.token = match kind {
-            Kind::Tintype => Some(tintype::token(programs, server.folder.path())?),
-            Kind::Nginx => None,
-            Kind::Synapse => Some(synapse::token(address)?),
-        };
+        server.token = server.log_in("bench")?;
         Ok(server)
+    }
+
+    /// Makes an account and returns an access token of it; nginx has none.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn log_in(&self, user: &str) -> Result<Option<String>> {
+        Ok(match self.kind {
+            Kind::Tintype => Some(tintype::token(Path::new(&self.launch.program), self.folder.path(), user)?),
+            Kind::Nginx => None,
+            Kind::Synapse => Some(synapse::token(self.address, user)?),
+        })
     }
 
     /// Stops the server if it runs, starts it with the data that it has, and returns the time from the start of the
@@ -164,13 +186,7 @@ impl Server {
         if self.kind == Kind::Nginx {
             return nginx::store(self.folder.path(), bytes);
         }
-        let mut connection = Connection::open(self.address)?;
-        connection.send(&self.post("/_matrix/media/v3/upload", content_type, bytes.len() as u64))?;
-        connection.send(bytes)?;
-        let head = connection.expect_status(200)?;
-        let answer: serde_json::Value = serde_json::from_slice(&connection.body(head)?)?;
-        let uri = answer["content_uri"].as_str().context("no content_uri")?;
-        let media = uri.strip_prefix("mxc://").with_context(|| uri.to_owned())?;
+        let media = self.media_of(&self.post("/_matrix/media/v3/upload", content_type, bytes.len() as u64), bytes)?;
         Ok(Stored {
             path: format!("/_matrix/client/v1/media/download/{media}"),
             thumbnail_path: format!("/_matrix/client/v1/media/thumbnail/{media}"),
@@ -178,19 +194,77 @@ impl Server {
         })
     }
 
+    /// Reserves a URI for an upload that comes later.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn reserve(&self) -> Result<Reserved> {
+        let media = self.media_of(&self.post("/_matrix/media/v1/create", "application/json", 0), &[])?;
+        Ok(Reserved {
+            path: format!("/_matrix/client/v1/media/download/{media}"),
+            upload_path: format!("/_matrix/media/v3/upload/{media}"),
+        })
+    }
+
+    /// `SERVER/ID` of the media that the answer to a request names.
+    fn media_of(&self, head: &[u8], body: &[u8]) -> Result<String> {
+        let mut connection = Connection::open(self.address)?;
+        connection.send(head)?;
+        connection.send(body)?;
+        let head = connection.expect_status(200)?;
+        let answer: serde_json::Value = serde_json::from_slice(&connection.body(head)?)?;
+        let uri = answer["content_uri"].as_str().context("no content_uri")?;
+        Ok(uri.strip_prefix("mxc://").with_context(|| uri.to_owned())?.to_owned())
+    }
+
+    /// Waits until a gauge of Tintype's has reached a value.
+    ///
+    /// # Errors
+    /// When it has not within a minute, or there is no such gauge.
+    pub fn wait_for_gauge(&self, name: &str, value: u64) -> Result<()> {
+        let telemetry = self.telemetry.with_context(|| format!("{} has no gauges", self.kind.name()))?;
+        let mut connection = Connection::open(telemetry)?;
+        let request = format!("GET /metrics HTTP/1.1\r\nHost: {telemetry}\r\n\r\n");
+        let began = Instant::now();
+        loop {
+            connection.send(request.as_bytes())?;
+            let head = connection.expect_status(200)?;
+            let metrics = String::from_utf8(connection.body(head)?)?;
+            let mut lines = metrics.lines();
+            let found = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<u64>().ok());
+            let found = found.with_context(|| format!("no {name} in the metrics"))?;
+            if found >= value {
+                return Ok(());
+            }
+            ensure!(began.elapsed() < GAUGE_LIMIT, "{name} is {found} and not yet {value}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// A GET request with the user's token; `headers` are further whole header lines.
     pub fn get(&self, path: &str, headers: &str) -> Vec<u8> {
-        self.request("GET", path, headers)
+        self.request("GET", path, headers, self.token.as_deref())
+    }
+
+    /// A GET request with another user's token.
+    pub fn get_as(&self, token: &str, path: &str) -> Vec<u8> {
+        self.request("GET", path, "", Some(token))
     }
 
     /// The head of a POST request with the user's token.
     pub fn post(&self, path: &str, content_type: &str, content_length: u64) -> Vec<u8> {
-        self.request("POST", path, &format!("Content-Type: {content_type}\r\nContent-Length: {content_length}\r\n"))
+        let headers = format!("Content-Type: {content_type}\r\nContent-Length: {content_length}\r\n");
+        self.request("POST", path, &headers, self.token.as_deref())
     }
 
-    fn request(&self, method: &str, path: &str, headers: &str) -> Vec<u8> {
-        let authorization =
-            self.token.as_ref().map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    /// The head of the PUT request that brings a reserved upload.
+    pub fn put(&self, reserved: &Reserved, content_length: u64) -> Vec<u8> {
+        let headers = format!("Content-Type: application/octet-stream\r\nContent-Length: {content_length}\r\n");
+        self.request("PUT", &reserved.upload_path, &headers, self.token.as_deref())
+    }
+
+    fn request(&self, method: &str, path: &str, headers: &str, token: Option<&str>) -> Vec<u8> {
+        let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
         format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n{authorization}{headers}\r\n", self.address).into_bytes()
     }
 }

@@ -45,6 +45,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// The method.
+    pub fn method(&self) -> &str {
+        self.head.split(' ').next().expect("a request line has a method")
+    }
+
     /// The request target, as it arrived.
     pub fn target(&self) -> &str {
         self.head.split(' ').nth(1).expect("a request line has a target")
@@ -63,6 +68,22 @@ impl Request {
         let mut body = vec![0; length];
         in_time(self.stream.read_exact(&mut body)).await.expect("the body arrives");
         body
+    }
+
+    /// Reads of the body until `text` has arrived; chunks are not decoded.
+    pub async fn read_until(&mut self, text: &str) {
+        read_until(&mut self.stream, text).await;
+    }
+
+    /// Reads what is left of the body up to the end of the connection; chunks are not decoded.
+    pub async fn read_to_end(mut self) -> String {
+        read_to_end(&mut self.stream).await
+    }
+
+    /// Answers with `status` and header lines (each ended by CRLF) alone.
+    pub async fn answer_without_body(mut self, status: &str, headers: &str) {
+        let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n");
+        self.stream.write_all(head.as_bytes()).await.expect("the proxy reads");
     }
 
     /// Begins an answer of unknown length, as any server would: chunked, or, for HTTP/1.0, up to the connection's end.
@@ -135,15 +156,16 @@ impl Connection {
 
     /// Sends a GET for `target` as it is, with more header lines (each ended by CRLF).
     pub async fn get(&mut self, target: &str, headers: &str) {
-        self.head("GET", target, &format!("Connection: close\r\n{headers}")).await;
+        self.ask("GET", target, &format!("Connection: close\r\n{headers}")).await;
     }
 
     /// Announces a POST of `length` bytes; [`Connection::send`] sends them.
     pub async fn post(&mut self, target: &str, length: u64) {
-        self.head("POST", target, &format!("Content-Length: {length}\r\n")).await;
+        self.ask("POST", target, &format!("Content-Length: {length}\r\n")).await;
     }
 
-    async fn head(&mut self, method: &str, target: &str, headers: &str) {
+    /// Sends the head of a request for `target` as it is, with more header lines (each ended by CRLF).
+    pub async fn ask(&mut self, method: &str, target: &str, headers: &str) {
         let host = self.0.peer_addr().expect("a connection has a peer");
         let head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n");
         self.send(head.as_bytes()).await;
@@ -160,21 +182,12 @@ impl Connection {
 
     /// Reads until `text` has arrived.
     pub async fn read_until(&mut self, text: &str) -> String {
-        let mut read = Vec::new();
-        while !String::from_utf8_lossy(&read).contains(text) {
-            let byte = in_time(self.0.read_u8()).await;
-            read.push(
-                byte.unwrap_or_else(|error| panic!("{error} before {text:?}: {}", String::from_utf8_lossy(&read))),
-            );
-        }
-        String::from_utf8_lossy(&read).into_owned()
+        read_until(&mut self.0, text).await
     }
 
     /// Reads up to the end of the connection. An answer that broke off may end in a reset, which ends it as well.
     pub async fn read_to_end(&mut self) -> String {
-        let mut read = Vec::new();
-        let _ = in_time(self.0.read_to_end(&mut read)).await;
-        String::from_utf8_lossy(&read).into_owned()
+        read_to_end(&mut self.0).await
     }
 }
 
@@ -189,6 +202,21 @@ async fn read_head(stream: &mut TcpStream) -> String {
         head.push(in_time(stream.read_u8()).await.expect("a request has a head"));
     }
     String::from_utf8(head).expect("these requests are ASCII or UTF-8")
+}
+
+async fn read_until(stream: &mut TcpStream, text: &str) -> String {
+    let mut read = Vec::new();
+    while !String::from_utf8_lossy(&read).contains(text) {
+        let byte = in_time(stream.read_u8()).await;
+        read.push(byte.unwrap_or_else(|error| panic!("{error} before {text:?}: {}", String::from_utf8_lossy(&read))));
+    }
+    String::from_utf8_lossy(&read).into_owned()
+}
+
+async fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut read = Vec::new();
+    let _ = in_time(stream.read_to_end(&mut read)).await;
+    String::from_utf8_lossy(&read).into_owned()
 }
 
 async fn in_time<T>(event: impl Future<Output = T>) -> T {

@@ -6,7 +6,9 @@
 //!
 //! A failure here is a panic with the reason: these are tests, and nobody could go on.
 
+pub mod asynchronous;
 pub mod caddy;
+pub mod dialogue;
 pub mod exchange;
 pub mod folder;
 pub mod nginx;

@@ -9,7 +9,7 @@ use std::{
     fs::{self, File},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     sync::{LazyLock, mpsc},
     thread,
     time::Duration,
@@ -35,29 +35,38 @@ pub struct Process {
 
 impl Process {
     /// Starts `program` with `arguments` and `environment` in `folder`; what it prints goes to `NAME.log` there.
-    pub fn start<A, E>(name: &str, program: impl Into<OsString>, arguments: A, environment: E, folder: &Path) -> Self
-    where
-        A: IntoIterator,
-        A::Item: Into<OsString>,
-        E: IntoIterator<Item = (&'static str, OsString)>,
-    {
+    pub fn start(
+        name: &str,
+        program: impl Into<OsString>,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+        environment: impl IntoIterator<Item = (&'static str, OsString)>,
+        folder: &Path,
+    ) -> Self {
         let log = folder.join(format!("{name}.log"));
         let output = File::create(&log).expect("the log can be written");
-        // setpriv asks the kernel for the second net, then becomes the program.
-        let mut command = Command::new("setpriv");
+        let mut command = lasting(program, arguments, environment, folder);
+        command.stdin(Stdio::null()).stderr(output.try_clone().expect("a descriptor can be copied")).stdout(output);
+        Self { child: Some(spawn_from_lasting_thread(command)), name: name.to_owned(), log }
+    }
+
+    /// Starts a program likewise, with its standard input and output in the test's hands; only what it prints to
+    /// standard error goes to `NAME.log`.
+    pub fn start_with_pipes(
+        name: &str,
+        program: impl Into<OsString>,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
+        environment: impl IntoIterator<Item = (&'static str, OsString)>,
+        folder: &Path,
+    ) -> (Self, ChildStdin, ChildStdout) {
+        let log = folder.join(format!("{name}.log"));
+        let mut command = lasting(program, arguments, environment, folder);
         command
-            .args(["--pdeathsig", "KILL", "--"])
-            .arg(program.into())
-            .args(arguments.into_iter().map(Into::into))
-            .envs(environment)
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stderr(output.try_clone().expect("a descriptor can be copied"))
-            .stdout(output)
-            .process_group(0);
-        let child = spawn_from_lasting_thread(command);
-        let name = name.to_owned();
-        Self { child: Some(child), name, log }
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).expect("the log can be written"));
+        let mut child = spawn_from_lasting_thread(command);
+        let (input, output) = (child.stdin.take().expect("it is piped"), child.stdout.take().expect("it is piped"));
+        (Self { child: Some(child), name: name.to_owned(), log }, input, output)
     }
 
     /// Waits until something listens on `port`; fails when the program ends first.
@@ -116,6 +125,24 @@ impl Drop for Process {
             eprintln!("--- {}\n{}", self.name, tail(&self.log()));
         }
     }
+}
+
+// setpriv asks the kernel for the second net, then becomes the program.
+fn lasting(
+    program: impl Into<OsString>,
+    arguments: impl IntoIterator<Item = impl Into<OsString>>,
+    environment: impl IntoIterator<Item = (&'static str, OsString)>,
+    folder: &Path,
+) -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(program.into())
+        .args(arguments.into_iter().map(Into::into))
+        .envs(environment)
+        .current_dir(folder)
+        .process_group(0);
+    command
 }
 
 fn process_id(child: &Child) -> Pid {

@@ -15,6 +15,7 @@ use crate::{
 pub struct Tintype {
     process: Process,
     port: u16,
+    telemetry: u16,
     // Dropped last: it holds the log and the media.
     _folder: Folder,
 }
@@ -54,7 +55,7 @@ homeserver = "{homeserver}"
                 ready.send().await.is_ok_and(|answer| answer.status().is_success())
             })
             .await;
-        Self { process, port, _folder: folder }
+        Self { process, port, telemetry, _folder: folder }
     }
 
     /// The address it serves media on, `127.0.0.1:PORT`.
@@ -62,8 +63,26 @@ homeserver = "{homeserver}"
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Waits until some download waits for an upload, or reads one that is still arriving.
+    pub async fn wait_for_a_download_of_an_upload(&mut self) {
+        let metrics = format!("http://127.0.0.1:{}/metrics", self.telemetry);
+        let http = http_client();
+        self.process
+            .wait_until(async || {
+                let metrics = http.get(&metrics).send().await.expect("Tintype has metrics");
+                let metrics = metrics.text().await.expect("metrics are text");
+                ["tintype_downloads_waiting", "tintype_downloads_streaming"].map(|name| gauge(&metrics, name)) != [0, 0]
+            })
+            .await;
+    }
+
     /// Sends SIGTERM, waits for the end, and returns how it ended.
     pub async fn stop(mut self) -> ExitStatus {
         self.process.stop().await
     }
+}
+
+fn gauge(metrics: &str, name: &str) -> u64 {
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    value.unwrap_or_else(|| panic!("no {name} in {metrics}"))
 }

@@ -11,6 +11,7 @@ use e2e::{
 };
 
 const UPLOAD: &str = "/_matrix/media/v3/upload";
+const RESERVED: &str = "/_matrix/media/v3/upload/tintype.test/abc";
 const DOWNLOAD: &str = "/_matrix/client/v1/media/download/tintype.test/abc";
 
 #[tokio::test]
@@ -154,6 +155,56 @@ async fn every_media_path_reaches_the_media_server_unchanged_behind_caddy() {
 }
 
 #[tokio::test]
+async fn every_method_of_an_upload_reaches_the_media_server_behind_nginx() {
+    let (nginx, upstream) = nginx(Passing::Snippet).await;
+
+    for method in UPLOAD_METHODS {
+        passes_both_ways(method, nginx.port(), &upstream).await;
+    }
+}
+
+#[tokio::test]
+async fn every_method_of_an_upload_reaches_the_media_server_behind_caddy() {
+    let (caddy, upstream) = caddy().await;
+
+    for method in UPLOAD_METHODS {
+        passes_both_ways(method, caddy.port(), &upstream).await;
+    }
+}
+
+#[tokio::test]
+async fn a_sender_that_breaks_off_is_a_broken_upload_behind_nginx() {
+    let (nginx, upstream) = nginx(Passing::Snippet).await;
+
+    for framing in ["Content-Length: 100\r\n", "Transfer-Encoding: chunked\r\n"] {
+        breaks_off_at_the_upstream(framing, nginx.port(), &upstream).await;
+    }
+}
+
+#[tokio::test]
+async fn a_sender_that_breaks_off_is_a_broken_upload_behind_caddy() {
+    let (caddy, upstream) = caddy().await;
+
+    for framing in ["Content-Length: 100\r\n", "Transfer-Encoding: chunked\r\n"] {
+        breaks_off_at_the_upstream(framing, caddy.port(), &upstream).await;
+    }
+}
+
+#[tokio::test]
+async fn a_reader_who_stops_waiting_frees_its_place_behind_nginx() {
+    let (nginx, upstream) = nginx(Passing::Snippet).await;
+
+    leaves_without_an_answer(nginx.port(), &upstream).await;
+}
+
+#[tokio::test]
+async fn a_reader_who_stops_waiting_frees_its_place_behind_caddy() {
+    let (caddy, upstream) = caddy().await;
+
+    leaves_without_an_answer(caddy.port(), &upstream).await;
+}
+
+#[tokio::test]
 async fn other_paths_reach_the_homeserver_behind_nginx() {
     let (media, homeserver) = (Upstream::bind().await, Upstream::bind().await);
     let nginx = Nginx::start(Passing::Snippet, &media.address(), &homeserver.address()).await;
@@ -188,8 +239,12 @@ async fn the_media_server_learns_host_and_address_of_the_client_behind_caddy() {
 }
 
 /// Each prefix that is Tintype's, and targets that a careless proxy would rewrite.
-const TARGETS: [&str; 12] = [
+const TARGETS: [&str; 16] = [
     "/_matrix/media/v3/download/tintype.test/abc",
+    "/_matrix/media/v1/create",
+    "/_matrix/media/v3/upload/tintype.test/abc?filename=a%2Fb",
+    "/_matrix/media/unstable/fi.mau.msc2246/create",
+    "/_matrix/media/unstable/fi.mau.msc2246/upload/tintype.test/abc",
     "/_matrix/client/v1/media/thumbnail/tintype.test/abc?width=32&height=32&method=crop",
     "/_matrix/client/unstable/org.matrix.msc4425/tintype.test/abc",
     "/_matrix/client/unstable/org.matrix.msc3911/media/copy/tintype.test/abc",
@@ -202,6 +257,9 @@ const TARGETS: [&str; 12] = [
     "/_matrix/client/v1/media/download/[::1]:8448/abc/%41(1)'!.jpg",
     "/_matrix/media/v3/upload?filename=a%2Bb+c%26d&filename=%",
 ];
+
+/// What a sender asks of the URI of an upload: to send it, to go on with it, how far it is, to give it up.
+const UPLOAD_METHODS: [&str; 5] = ["PUT", "PATCH", "HEAD", "DELETE", "OPTIONS"];
 
 const HOMESERVER_TARGETS: [&str; 5] = [
     "/_matrix/client/versions",
@@ -258,6 +316,46 @@ async fn upload_in_two_awaited_pieces(port: u16, upstream: &Upstream) {
     assert_eq!(request.body(6).await, b"before");
     client.send(b"after").await;
     assert_eq!(request.body(5).await, b"after");
+}
+
+/// The headers of a resumable upload are those of the IETF draft.
+async fn passes_both_ways(method: &str, port: u16, upstream: &Upstream) {
+    let mut client = Connection::open(port).await;
+    client.ask(method, RESERVED, "Upload-Offset: 7\r\nUpload-Complete: ?0\r\nContent-Length: 0\r\n").await;
+
+    let request = upstream.next_request().await;
+    assert_eq!((request.method(), request.target()), (method, RESERVED));
+    assert_eq!(request.header("Upload-Offset"), Some("7"));
+    assert_eq!(request.header("Upload-Complete"), Some("?0"));
+    request.answer_without_body("204 No Content", "Upload-Offset: 7\r\nUpload-Complete: ?0\r\n").await;
+
+    let answer = client.read_until("\r\n\r\n").await.to_ascii_lowercase();
+    assert!(answer.starts_with("http/1.1 204"), "{answer}");
+    assert!(answer.contains("upload-offset: 7\r\n"), "{answer}");
+    assert!(answer.contains("upload-complete: ?0\r\n"), "{answer}");
+}
+
+async fn breaks_off_at_the_upstream(framing: &str, port: u16, upstream: &Upstream) {
+    let mut client = Connection::open(port).await;
+    client.ask("PUT", RESERVED, framing).await;
+    client.send(b"5\r\nbegin\r\n").await;
+    let mut request = upstream.next_request().await;
+    request.read_until("begin").await;
+
+    drop(client);
+
+    assert!(!request.read_to_end().await.contains("0\r\n\r\n"));
+}
+
+/// Ends when the media server sees that nobody waits any more.
+async fn leaves_without_an_answer(port: u16, upstream: &Upstream) {
+    let mut client = Connection::open(port).await;
+    client.get(DOWNLOAD, "").await;
+    let request = upstream.next_request().await;
+
+    drop(client);
+
+    assert_eq!(request.read_to_end().await, "");
 }
 
 async fn request_something_else(port: u16, upstream: &Upstream) {

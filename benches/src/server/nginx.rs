@@ -41,7 +41,7 @@ http {{
     let file = format!("{folder}/nginx.conf");
     fs::write(&file, configuration)?;
     let arguments = vec!["-e".into(), format!("{folder}/error.log").into(), "-c".into(), file.into()];
-    Ok(Launch { program: programs.nginx.clone().into(), arguments, answers: "/index.html" })
+    Ok(Launch { program: programs.nginx.clone().into(), arguments, answers: "/index.html", telemetry: None })
 }
 
 pub(super) fn store(folder: &Path, bytes: &[u8]) -> Result<Stored> {

@@ -32,7 +32,12 @@ pub(super) fn set_up(programs: &Programs, folder: &Path, address: SocketAddr) ->
         "--config-path".into(),
         ours.into(),
     ];
-    Ok(Launch { program: programs.synapse_python.clone().into(), arguments, answers: "/_matrix/client/versions" })
+    Ok(Launch {
+        program: programs.synapse_python.clone().into(),
+        arguments,
+        answers: "/_matrix/client/versions",
+        telemetry: None,
+    })
 }
 
 /// `thumbnail_sizes` is empty so that uploads make none and a request has to: else the request measured would only
@@ -58,15 +63,16 @@ trusted_key_servers: []
 presence: {{ enabled: false }}
 rc_registration: {{ per_second: 10000, burst_count: 10000 }}
 rc_media_create: {{ per_second: 10000, burst_count: 10000 }}
+max_pending_media_uploads: 10000
 ",
         port = address.port(),
         ip = address.ip(),
     )
 }
 
-pub(super) fn token(address: SocketAddr) -> Result<String> {
+pub(super) fn token(address: SocketAddr, user: &str) -> Result<String> {
     let body = serde_json::json!({
-        "username": "bench", "password": "bench-bench", "auth": { "type": "m.login.dummy" },
+        "username": user, "password": "bench-bench", "auth": { "type": "m.login.dummy" },
     })
     .to_string();
     let mut connection = Connection::open(address)?;

@@ -12,9 +12,15 @@ use super::{Launch, Programs, free_address};
 
 pub(super) fn set_up(programs: &Programs, folder: &Path, address: SocketAddr) -> Result<Launch> {
     let file = folder.join("tintype.toml");
-    fs::write(&file, configuration(folder, address, free_address()?))?;
+    let telemetry = free_address()?;
+    fs::write(&file, configuration(folder, address, telemetry))?;
     let arguments = vec!["serve".into(), "--config".into(), file.into()];
-    Ok(Launch { program: programs.tintype.clone().into(), arguments, answers: "/_matrix/client/versions" })
+    Ok(Launch {
+        program: programs.tintype.clone().into(),
+        arguments,
+        answers: "/_matrix/client/versions",
+        telemetry: Some(telemetry),
+    })
 }
 
 fn configuration(folder: &Path, address: SocketAddr, telemetry: SocketAddr) -> String {
@@ -32,23 +38,25 @@ name = \"localhost\"
 
 [limits]
 max_upload_size = \"2GiB\"
+max_pending_uploads = 10000
 
 [limits.rates]
 upload = {{ per_second = 1000000, burst = 1000000 }}
 download = {{ per_second = 1000000, burst = 1000000 }}
 thumbnail = {{ per_second = 1000000, burst = 1000000 }}
+create = {{ per_second = 1000000, burst = 1000000 }}
 authenticate = {{ per_second = 1000000, burst = 1000000 }}
 ",
         folder.display()
     )
 }
 
-pub(super) fn token(programs: &Programs, folder: &Path) -> Result<String> {
-    let output = Command::new(&programs.tintype)
-        .args(["token", "bench", "--config"])
+pub(super) fn token(program: &Path, folder: &Path, user: &str) -> Result<String> {
+    let output = Command::new(program)
+        .args(["token", user, "--config"])
         .arg(folder.join("tintype.toml"))
         .output()
-        .with_context(|| format!("starting {}", programs.tintype.display()))?;
+        .with_context(|| format!("starting {}", program.display()))?;
     ensure!(output.status.success(), "tintype token: {}", String::from_utf8_lossy(&output.stderr));
     let token = String::from_utf8(output.stdout)?.trim().to_owned();
     ensure!(!token.is_empty() && !token.contains(char::is_whitespace), "tintype token printed {token:?}");
