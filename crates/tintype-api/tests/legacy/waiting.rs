@@ -30,7 +30,7 @@ fn old_paths(mxc: &Mxc) -> Vec<String> {
     let versions = ["v3", "r0", "v1"].into_iter();
     let paths = versions.flat_map(|version| {
         [paths::legacy_download(mxc), paths::legacy_download(mxc) + "/a.png", paths::legacy_thumbnail(mxc, SIZE)]
-            .map(|path| path.replace("v3", version))
+            .map(|path| path.replace("/v3/", &format!("/{version}/")))
     });
     paths.collect()
 }
