@@ -59,7 +59,7 @@ impl Arrivals {
         self.entries().get(mxc)?.arriving.clone()
     }
 
-    /// The resumable request that brings this media, if there is one.
+    /// The resumable request that holds the reservation of this media, if there is one.
     pub(crate) fn running(&self, mxc: &Mxc) -> Option<Running> {
         self.entries().get(mxc)?.running.clone()
     }
@@ -80,30 +80,33 @@ impl Arrivals {
         }
     }
 
-    /// The request is over, and another one may bring the rest: readers are held. Returns the number of the
+    /// The request brings no more, and another one may bring the rest: readers are held. Returns the number of the
     /// interruption for [`Arrivals::give_up`].
-    pub(crate) fn interrupted(&self, mxc: &Mxc) -> u64 {
-        let mut entries = self.entries();
-        let Some(entry) = entries.get_mut(mxc) else { return 0 };
-        entry.running = None;
-        let request = entry.request;
-        if entry.arriving.is_none() {
-            entries.remove(mxc);
-        }
-        request
+    pub(crate) fn interrupted(&self, mxc: &Mxc) -> Option<u64> {
+        self.entries().get(mxc).map(|entry| entry.request)
     }
 
     /// Nothing came since that interruption: readers are let go.
     pub(crate) fn give_up(&self, mxc: &Mxc, interruption: u64) {
         let mut entries = self.entries();
-        if entries.get(mxc).is_some_and(|entry| entry.running.is_none() && entry.request == interruption) {
-            break_off(entries.remove(mxc));
+        if let Some(entry) = entries.get_mut(mxc).filter(|entry| entry.request == interruption) {
+            entry.break_off();
         }
+        forget_unneeded(&mut entries, mxc);
     }
 
     /// It will never be whole: readers are let go.
     pub(crate) fn broke_off(&self, mxc: &Mxc) {
-        break_off(self.entries().remove(mxc));
+        let mut entries = self.entries();
+        if let Some(entry) = entries.get_mut(mxc) {
+            entry.break_off();
+        }
+        forget_unneeded(&mut entries, mxc);
+    }
+
+    /// A request has given the reservation back. Until then whoever wants to go on has to find it.
+    pub(crate) fn given_back(&self, mxc: &Mxc) {
+        forget_unneeded(&mut self.entries(), mxc);
     }
 
     /// It is recorded: readers get its end.
@@ -119,9 +122,21 @@ impl Arrivals {
     }
 }
 
-fn break_off(entry: Option<Entry>) {
-    if let Some(arriving) = entry.and_then(|entry| entry.arriving) {
-        arriving.growing.break_off();
+impl Entry {
+    fn break_off(&mut self) {
+        if let Some(arriving) = self.arriving.take() {
+            arriving.growing.break_off();
+        }
+    }
+}
+
+/// An entry goes when nobody holds the reservation and there is nothing to read.
+fn forget_unneeded(entries: &mut HashMap<Mxc, Entry>, mxc: &Mxc) {
+    if let Some(entry) = entries.get_mut(mxc) {
+        entry.running.take_if(|running| running.ended.is_cancelled());
+        if entry.running.is_none() && entry.arriving.is_none() {
+            entries.remove(mxc);
+        }
     }
 }
 
@@ -154,9 +169,31 @@ mod tests {
 
     /// A resumable request that was interrupted, and the number of its interruption.
     fn interrupted(arrivals: &Arrivals, arriving: &Arc<Arriving>) -> u64 {
-        arrivals.begins(&mxc(), &Running::default());
+        let running = Running::default();
+        arrivals.begins(&mxc(), &running);
         arrivals.can_be_read(&mxc(), arriving);
-        arrivals.interrupted(&mxc())
+        let interruption = arrivals.interrupted(&mxc()).unwrap();
+        running.ended.cancel();
+        arrivals.given_back(&mxc());
+        interruption
+    }
+
+    #[tokio::test]
+    async fn a_request_is_found_until_it_has_given_the_reservation_back() {
+        let folder = TempDir::new().unwrap();
+        let (_incoming, arriving) = arriving(folder.path(), 1).await;
+        let arrivals = Arrivals::default();
+        let running = Running::default();
+        arrivals.begins(&mxc(), &running);
+        arrivals.can_be_read(&mxc(), &arriving);
+
+        arrivals.broke_off(&mxc());
+        assert!(!is_read(&arrivals));
+        assert!(arrivals.running(&mxc()).is_some());
+
+        running.ended.cancel();
+        arrivals.given_back(&mxc());
+        assert!(arrivals.entries().is_empty());
     }
 
     #[tokio::test]
@@ -211,8 +248,11 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let (_incoming, arriving) = arriving(folder.path(), 1).await;
         let arrivals = Arrivals::default();
-        arrivals.begins(&mxc(), &Running::default());
-        let of_nothing = arrivals.interrupted(&mxc());
+        let running = Running::default();
+        arrivals.begins(&mxc(), &running);
+        let of_nothing = arrivals.interrupted(&mxc()).unwrap();
+        running.ended.cancel();
+        arrivals.given_back(&mxc());
         assert!(arrivals.entries().is_empty());
 
         interrupted(&arrivals, &arriving);
@@ -240,7 +280,6 @@ mod tests {
         let arrivals = Arrivals::default();
 
         assert!(arrivals.running(&mxc()).is_none());
-        assert_eq!(arrivals.interrupted(&mxc()), 0);
-        arrivals.give_up(&mxc(), 0);
+        assert_eq!(arrivals.interrupted(&mxc()), None);
     }
 }

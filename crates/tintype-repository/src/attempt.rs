@@ -67,9 +67,6 @@ enum Readable {
 impl Attempt {
     /// Begins with nothing.
     pub(crate) fn new(held: Held, labels: Labels, length: Option<u64>, kept_as: Option<PartialName>) -> Self {
-        if kept_as.is_some() {
-            held.repository().0.arrivals.begins(&held.mxc, &held.running);
-        }
         Self(Some(State {
             held,
             labels,
@@ -79,6 +76,11 @@ impl Attempt {
             incoming: None,
             readable: Readable::NotYet,
         }))
+    }
+
+    /// So many bytes there will be in all, if that is known.
+    pub(crate) fn expect(&mut self, length: Option<u64>) {
+        self.state().length = length;
     }
 
     /// Goes on with the bytes that an earlier request has left, of which there are `size`.
@@ -304,8 +306,7 @@ impl State {
         };
         let Some(incoming) = self.incoming.take() else {
             // Nothing came, or what was there was not opened: what is recorded of it is still so.
-            let interruption = self.held.repository().0.arrivals.interrupted(&self.held.mxc);
-            self.let_go_later(interruption);
+            self.let_go_later();
             drop(self.held);
             return Ok(());
         };
@@ -317,9 +318,7 @@ impl State {
                 return Err(error.into());
             }
         };
-        let inner = &self.held.repository().0;
-        let interruption = inner.arrivals.interrupted(&self.held.mxc);
-        self.let_go_later(interruption);
+        self.let_go_later();
         self.held.give_back(Some(self.labels.partial(name, size, self.length))).await;
         Ok(())
     }
@@ -336,8 +335,9 @@ impl State {
     }
 
     /// Readers of an interrupted upload wait for its rest, but not for ever.
-    fn let_go_later(&self, interruption: u64) {
+    fn let_go_later(&self) {
         let inner = &self.held.repository().0;
+        let Some(interruption) = inner.arrivals.interrupted(&self.held.mxc) else { return };
         let until = self.held.reservation.expires_at.min(inner.clock.now() + inner.rules.max_wait);
         let (alarm, mxc) = (inner.clock.reaches(until), self.held.mxc.clone());
         let observed: Observed = Arc::downgrade(inner);

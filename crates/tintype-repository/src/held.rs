@@ -50,6 +50,7 @@ impl Repository {
     async fn claim(self, claim: Claim) -> Result<Held, FulfilError> {
         let (mxc, holder) = (claim.mxc.clone(), claim.holder);
         let replaces = matches!(claim.partial, ClaimPartial::Replace(_));
+        let resumable = !matches!(claim.partial, ClaimPartial::Replace(None));
         let reservation = match self.0.records.claim(claim).await? {
             ClaimOutcome::Claimed(reservation) => reservation,
             ClaimOutcome::NotFound => return Err(FulfilError::NotFound),
@@ -58,6 +59,9 @@ impl Repository {
             ClaimOutcome::Held => return Err(FulfilError::BeingReceived),
         };
         let held = Held { repository: self, holder, mxc, reservation, running: Running::default(), left: None };
+        if resumable {
+            held.repository.0.arrivals.begins(&held.mxc, &held.running);
+        }
         if replaces {
             // Whoever reads what is replaced reads no further.
             held.repository.0.arrivals.broke_off(&held.mxc);
@@ -119,6 +123,7 @@ impl Held {
                 inner.waiting.call(&mxc);
             }
             ended.cancel();
+            inner.arrivals.given_back(&mxc);
         })
     }
 }

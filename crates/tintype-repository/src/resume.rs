@@ -114,16 +114,17 @@ impl Repository {
         let held = self.hold(caller, mxc, ClaimPartial::Keep).await?;
         let partial = held.reservation.partial.clone();
         let (size, earlier) = partial.as_ref().map_or((0, None), |partial| (partial.size, partial.length));
+        let (name, labels) = match partial {
+            Some(partial) => (partial.name, Labels { content_type: partial.content_type, filename: partial.filename }),
+            None => (PartialName::random(&*self.0.randomness), Labels::unknown()),
+        };
+        let mut attempt = Attempt::new(held, labels, earlier, Some(name));
         let announced = Announced::of(offset, earlier, content_length, resumable)?;
         if size != offset {
             // Another request came in between.
             return Err(FulfilError::WrongOffset { expected: size, provided: offset });
         }
-        let (name, labels) = match partial {
-            Some(partial) => (partial.name, Labels { content_type: partial.content_type, filename: partial.filename }),
-            None => (PartialName::random(&*self.0.randomness), Labels::unknown()),
-        };
-        let mut attempt = Attempt::new(held, labels, announced.length, Some(name));
+        attempt.expect(announced.length);
         let brought = match attempt.resume(size).await {
             Ok(()) => self.bring(&mut attempt, announced, body).await,
             Err(error) if is_lost(&error) => Err(error.into()),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tintype_domain::Mxc;
-use tintype_testing::{Client, Response, START, TestServer, paths};
+use tintype_testing::{Client, Response, START, TestServer, paths, until};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -224,6 +224,23 @@ async fn what_is_expired_no_longer_counts() {
     reserve(&alice, 2).await;
 
     server.advance(DAY + Duration::from_millis(1));
+
+    reserve(&alice, 2).await;
+    is_one_too_many(&alice.post(paths::CREATE).await, 2);
+}
+
+#[tokio::test]
+async fn what_is_expired_does_not_count_even_before_it_is_swept() {
+    let server = TestServer::with("limits.max_pending_uploads = 2").await;
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    reserve(&bob, 1).await;
+    server.advance(Duration::from_secs(30));
+    reserve(&alice, 2).await;
+    // Bob's expires and is swept; the next sweep comes a minute later, after alice's have expired.
+    server.advance(DAY.saturating_sub(Duration::from_secs(30)));
+    until("bob's is swept", async || server.metric("tintype_reservations_expired_total").await == 1).await;
+
+    server.advance(Duration::from_secs(30));
 
     reserve(&alice, 2).await;
     is_one_too_many(&alice.post(paths::CREATE).await, 2);

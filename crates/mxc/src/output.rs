@@ -1,0 +1,49 @@
+//! Results on standard output, errors and notes on standard error.
+
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::failure;
+
+/// In which form results and errors are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// A line for people and for `$(…)`.
+    Text,
+    /// An object for programs.
+    Json,
+}
+
+impl Output {
+    /// Prints the result: the text alone, or the whole object.
+    pub fn result(self, text: &str, object: &Value) -> anyhow::Result<()> {
+        let mut stdout = io::stdout().lock();
+        let printed = match self {
+            Self::Text => writeln!(stdout, "{text}"),
+            Self::Json => writeln!(stdout, "{object}"),
+        };
+        printed.and_then(|()| stdout.flush()).context("printing the result")
+    }
+
+    /// Tells a person something beside the result.
+    pub fn note(self, note: &str) {
+        if self == Self::Text {
+            // Nobody may be reading.
+            let _ = writeln!(io::stderr(), "mxc: {}", failure::printable(note));
+        }
+    }
+
+    /// Prints the error.
+    pub fn failed(self, error: &anyhow::Error) -> ExitCode {
+        let _ = match self {
+            Self::Text => writeln!(io::stderr(), "mxc: {}", failure::line(error)),
+            Self::Json => writeln!(io::stderr(), "{}", failure::object(error)),
+        };
+        ExitCode::FAILURE
+    }
+}
