@@ -246,7 +246,7 @@ fn upload(client: &Client, kind: usize, uri: &str, body: &[u8], sent: &AtomicU64
     }
     pass_on(&mut connection, &body[..body.len() / 2])?;
     let mut progress = client.progress(uri)?;
-    // The request before may just be ending.
+    // The request before may just be beginning.
     while progress.0 == 409 {
         progress = client.progress(uri)?;
     }

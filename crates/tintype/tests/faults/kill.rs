@@ -74,12 +74,13 @@ fn every_acknowledged_upload_survives_kills_and_nothing_else_is_left() {
         thread::scope(|scope| {
             for _ in 0..CONNECTIONS {
                 scope.spawn(|| {
-                    let mut connection = client.connect();
-                    loop {
+                    let mut connection = Connection::open(client.address);
+                    // The server may be gone before this begins.
+                    while let Ok(connection) = &mut connection {
                         let index = begun.fetch_add(1, Ordering::Relaxed);
                         let Some(body) = bodies.get(index) else { break };
                         let name = format!("upload-{}", uploads.start + index);
-                        match upload(&client, &mut connection, &name, body, &sent) {
+                        match upload(&client, connection, &name, body, &sent) {
                             Ok(uri) => acknowledged.lock().unwrap().insert(uri, name),
                             Err(_) => break,
                         };

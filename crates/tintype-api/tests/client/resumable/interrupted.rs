@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
-use tintype_testing::{Sending, paths, pattern, until};
+use tintype_testing::{Sending, Waiting, paths, pattern, until};
 
 use super::{arriving, interrupted, is_free, is_stored, offset, offset_of, reserved};
 
@@ -39,6 +39,26 @@ async fn it_may_break_off_again_and_again() {
 
     let last = alice.patch(&mxc, 400_000).complete().body(bytes[400_000..].to_vec()).await;
     is_stored(&last, &bob, &mxc, &bytes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_answered_however_soon_it_comes_after_the_interruption() {
+    let (_server, alice, ..) = reserved("").await;
+
+    for _ in 0..50 {
+        let mut asked = Vec::new();
+        for _ in 0..8 {
+            let (alice, mxc) = (alice.clone(), alice.create().await);
+            asked.push(Waiting::new(async move {
+                arriving(&alice, &mxc, 10, b"hell").await.break_off();
+                alice.head(paths::put(&mxc)).await
+            }));
+        }
+        for answer in asked {
+            let answer = answer.await;
+            assert_eq!((answer.status(), offset(&answer)), (204, 4));
+        }
+    }
 }
 
 #[tokio::test]
