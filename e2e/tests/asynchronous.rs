@@ -96,6 +96,20 @@ async fn a_bridge_that_died_sends_again_to_the_same_uri() {
     assert_eq!(viewer.end().await, End::Whole(recording()));
 }
 
+#[tokio::test]
+async fn a_second_sender_is_refused_while_the_first_is_sending() {
+    let mut site = Site::start().await;
+    let (mut first, mut viewer) = site.reserved("sends_twice", Length::Announced).await;
+    first.send(FIRST_PIECE).await;
+    viewer.head().await;
+
+    let second = Bridge::resume(&site.nginx.url(), "sends_twice", first.content_uri()).await;
+
+    assert_eq!(second.finish().await, 409);
+    assert_eq!(first.finish().await, 200);
+    assert_eq!(viewer.end().await, End::Whole(recording()));
+}
+
 async fn is_seen_while_it_is_sent(mut bridge: Bridge, mut viewer: Viewer) {
     bridge.send(FIRST_PIECE).await;
     viewer.head().await;

@@ -24,6 +24,13 @@ const SPARE: u64 = 200;
 /// What the waiting cost is measured when the last of them has been taken in for so long.
 const SETTLING: Duration = Duration::from_secs(1);
 
+/// A run of downloads of what is there.
+struct Measured {
+    per_second: f64,
+    /// Microseconds of the server's CPU time for one.
+    cpu: f64,
+}
+
 pub(super) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     allow_connections(WAITING as u64 + SPARE)?;
     for server in bench.start(&[Kind::Tintype])? {
@@ -31,14 +38,22 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
             .map(|user| server.log_in(&format!("waiting{user}"))?.context("Tintype gives tokens"))
             .collect::<Result<Vec<_>>>()?;
         let stored = server.store(&noise(10 * 1024), "application/octet-stream")?;
-        let throughput =
-            || -> Result<f64> { Ok(wrk::download(&bench.programs.wrk, &server, &stored, bench.window)?.per_second) };
-        throughput()?;
+        let download = || -> Result<Measured> {
+            rustix::fs::sync();
+            let before = server.process().usage()?.cpu;
+            let measured = wrk::download(&bench.programs.wrk, &server, &stored, bench.window)?;
+            let spent = server.process().usage()?.cpu.saturating_sub(before);
+            Ok(Measured { per_second: measured.per_second, cpu: spent.as_secs_f64() * 1e6 / measured.requests })
+        };
+        download()?;
 
         let (mut grown, mut answering) = (Vec::new(), Vec::new());
         let (mut quiet, mut busy, mut answered) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..bench.runs {
-            quiet.push(throughput()?);
+        for run in 0..bench.runs {
+            // They take turns at going first.
+            if run.is_multiple_of(2) {
+                quiet.push(download()?);
+            }
             let reserved = server.reserve()?;
             let (growth, crowd) = server.process().growth_during(|| {
                 let crowd = Crowd::gather(&server, &users, &reserved)?;
@@ -46,11 +61,14 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
                 Ok(crowd)
             })?;
             grown.push(growth);
-            busy.push(throughput()?);
+            busy.push(download()?);
             until_waiting(&server, WAITING as u64)?;
             let (growth, latest) = server.process().growth_during(|| crowd.answered(&server, &reserved))?;
             answering.push(growth);
             answered.push(latest.as_secs_f64());
+            if !run.is_multiple_of(2) {
+                quiet.push(download()?);
+            }
         }
 
         let median = |measured: Vec<f64>| super::median(measured.into_iter());
@@ -58,13 +76,20 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
         let growth = grown.first().map(|growth| float(*growth));
         report.bound("memory growth, 10,000 waiting downloads", Unit::Memory, mebibytes(160), growth, ("", None));
         let what = "10 KiB downloads, 64 connections, while 10,000 wait";
-        let (alone, beside) = (median(quiet), median(busy));
+        let median_of =
+            |measured: &[Measured], quantity: fn(&Measured) -> f64| median(measured.iter().map(quantity).collect());
+        let (alone, beside) = (median_of(&quiet, |run| run.per_second), median_of(&busy, |run| run.per_second));
         report.compare(what, Unit::Rate, Target::AtLeast(0.9), beside, ("Tintype with nobody waiting", alone));
         report.note(format!(
             "10,000 waiting downloads take {:.1} KiB of memory each, and {:.0} MiB more altogether while they are \
              answered.",
             growth.unwrap_or_default() / float(WAITING as u64) / 1024.0,
             answering.first().map_or(0.0, |growth| float(*growth)) / mebibytes(1),
+        ));
+        report.note(format!(
+            "A 10 KiB download takes {:.1} µs of CPU time while 10,000 wait, {:.1} µs while nobody does.",
+            median_of(&busy, |run| run.cpu).unwrap_or_default(),
+            median_of(&quiet, |run| run.cpu).unwrap_or_default(),
         ));
         report.note(format!(
             "All 10,000 had their whole answer of 10 KiB {:.0} ms after the last byte of the upload was sent.",
