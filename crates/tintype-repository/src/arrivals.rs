@@ -109,6 +109,13 @@ impl Arrivals {
         forget_unneeded(&mut self.entries(), mxc);
     }
 
+    /// The server stops, and nobody will go on here: all readers that are held are let go.
+    pub(crate) fn give_up_all(&self) {
+        for entry in self.entries().values_mut().filter(|entry| entry.is_held()) {
+            entry.break_off();
+        }
+    }
+
     /// It is recorded: readers get its end.
     pub(crate) fn finished(&self, mxc: &Mxc) {
         if let Some(arriving) = self.entries().remove(mxc).and_then(|entry| entry.arriving) {
@@ -123,6 +130,11 @@ impl Arrivals {
 }
 
 impl Entry {
+    /// Whether it was interrupted and nobody goes on with it.
+    fn is_held(&self) -> bool {
+        self.request > 0 && self.running.as_ref().is_none_or(|running| running.ended.is_cancelled())
+    }
+
     fn break_off(&mut self) {
         if let Some(arriving) = self.arriving.take() {
             arriving.growing.break_off();
@@ -210,6 +222,22 @@ mod tests {
         arriving.growing.reaches(u64::MAX).await;
         assert!(!arriving.growing.is_whole());
         assert!(arrivals.entries().is_empty());
+    }
+
+    #[tokio::test]
+    async fn only_readers_that_are_held_are_let_go_when_the_server_stops() {
+        let folder = TempDir::new().unwrap();
+        let (_incoming, arriving) = arriving(folder.path(), 1).await;
+        let arrivals = Arrivals::default();
+        interrupted(&arrivals, &arriving);
+        arrivals.begins(&mxc(), &Running::default());
+
+        arrivals.give_up_all();
+        assert!(is_read(&arrivals), "while a request goes on");
+
+        interrupted(&arrivals, &arriving);
+        arrivals.give_up_all();
+        assert!(!is_read(&arrivals));
     }
 
     #[tokio::test]

@@ -218,9 +218,11 @@ impl Repository {
         &self.0.metrics
     }
 
-    /// Answers those early who wait for an upload, and whoever comes from now on: the server is stopping.
+    /// Answers those early who wait for an upload, and whoever comes from now on, and lets those go who read one that was
+    /// interrupted: the server is stopping.
     pub fn stop_waiting(&self) {
         self.0.waiting.close();
+        self.0.arrivals.give_up_all();
     }
 
     /// Waits for what is under way, and closes the records.

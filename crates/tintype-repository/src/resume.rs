@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How often a request that ended another one tries to take its place before somebody else does.
-const TRIES: usize = 3;
+const TRIES: usize = 5;
 
 /// How far an upload has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +59,18 @@ impl Repository {
         if !self.0.is_ours(mxc) {
             return Err(FulfilError::NotFound);
         }
-        self.take_over(caller, mxc).await?;
-        let Some(reservation) = self.0.records.find_reservation(mxc).await? else {
+        let mut tries = TRIES;
+        let reservation = loop {
+            self.take_over(caller, mxc).await?;
+            let reservation = self.0.records.find_reservation(mxc).await?;
+            tries -= 1;
+            match &reservation {
+                // A resumable request has just claimed it, and can be ended in a moment.
+                Some(found) if found.held && found.partial.is_some() && tries > 0 => tokio::task::yield_now().await,
+                _ => break reservation,
+            }
+        };
+        let Some(reservation) = reservation else {
             let stored = self.find_stored(mxc).await?.ok_or(FulfilError::NotFound)?;
             let mine = stored.record().uploader == user.user_id;
             let size = stored.record().size;
