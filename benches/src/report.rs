@@ -54,7 +54,7 @@ impl Report {
             Target::Reference => (format!("none, beside {name}"), None),
         };
         let beside = format!("{name} {}", written(theirs, unit));
-        let ratio = ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2} ×"));
+        let ratio = ratio.map_or_else(|| "–".to_owned(), times);
         self.row([what, &target, &written(ours, unit), &beside, &ratio], met);
     }
 
@@ -158,6 +158,7 @@ fn written(quantity: Option<f64>, unit: Unit) -> String {
     let Some(quantity) = quantity else { return "–".to_owned() };
     match unit {
         Unit::Rate => format!("{} /s", thousands(quantity)),
+        Unit::Bandwidth if quantity < 1e8 => format!("{:.1} MB/s", quantity / 1e6),
         Unit::Bandwidth => format!("{:.2} GB/s", quantity / 1e9),
         Unit::Memory if quantity >= 10.0 * MIB => format!("{:.0} MiB", quantity / MIB),
         Unit::Memory => format!("{:.1} MiB", quantity / MIB),
@@ -165,6 +166,11 @@ fn written(quantity: Option<f64>, unit: Unit) -> String {
         Unit::Time if quantity >= 0.01 => format!("{:.0} ms", quantity * 1e3),
         Unit::Time => format!("{:.2} ms", quantity * 1e3),
     }
+}
+
+/// A ratio, with as many digits as it takes to tell it from nothing.
+fn times(ratio: f64) -> String {
+    if ratio < 0.01 { format!("{ratio:.4} ×") } else { format!("{ratio:.2} ×") }
 }
 
 fn thousands(quantity: f64) -> String {
@@ -195,6 +201,15 @@ mod tests {
         report.compare("reads", Unit::Rate, Target::AtLeast(1.0), Some(900.0), ("nginx", Some(1000.0)));
 
         assert_eq!(report.rows, ["| reads | ≥ 1 × nginx | 900 /s | nginx 1,000 /s | 0.90 × | **missed** |"]);
+    }
+
+    #[test]
+    fn what_is_a_thousand_times_smaller_is_not_written_as_nothing() {
+        let mut report = Report::default();
+
+        report.compare("begins", Unit::Time, Target::Reference, Some(0.001), ("Synapse", Some(1.31)));
+
+        assert_eq!(report.rows, ["| begins | none, beside Synapse | 1.00 ms | Synapse 1.31 s | 0.0008 × | – |"]);
     }
 
     #[test]
