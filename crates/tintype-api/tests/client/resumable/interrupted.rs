@@ -129,7 +129,7 @@ async fn what_a_request_sends_after_it_gave_way_is_not_taken() {
     let mut hanging = arriving(&alice, &mxc, 10, b"hell").await;
     assert_eq!(offset_of(&alice, &mxc).await, 4);
 
-    hanging.send("XXXXXX").await;
+    hanging.send("stale!").await;
     gives_way(hanging).await;
 
     assert_eq!(offset_of(&alice, &mxc).await, 4);
