@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use tempfile::TempDir;
 use tintype_domain::{ContentHash, Mxc, OsRandomness, Timestamp, UserId};
 use tintype_storage::{
@@ -249,4 +250,18 @@ async fn a_write_after_the_database_closed_is_refused() {
     records.close().await;
 
     assert!(records.insert_media(media("late", b"x")).await.is_err());
+}
+
+#[tokio::test]
+async fn processes_that_start_together_on_an_empty_folder_migrate_it_once() {
+    for _ in 0..30 {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("records.db");
+
+        let started = join_all((0..4).map(|_| Records::open_sqlite(&path))).await;
+
+        for records in started {
+            records.unwrap().close().await;
+        }
+    }
 }

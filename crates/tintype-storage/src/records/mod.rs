@@ -12,7 +12,7 @@ mod tokens;
 mod usage;
 mod writer;
 
-use std::{path::Path, time::Duration};
+use std::{fs::File, io, path::Path, time::Duration};
 
 use sqlx::{
     SqlitePool,
@@ -81,6 +81,22 @@ pub struct Records {
     writer: Writer,
 }
 
+/// Waits until no other process migrates a database of this folder, and keeps others from it until it is dropped.
+///
+/// SQLite's own locks are taken for each migration anew, so that of two processes that start on an empty folder, a server
+/// and `tintype token`, both would apply the first one. The lock is the folder's: opening and closing the database's file
+/// beside SQLite would drop the locks that SQLite holds on it.
+async fn alone_in_folder_of(path: &Path) -> Result<File, RecordsError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+    let locked = tokio::task::spawn_blocking(move || {
+        let folder = File::open(folder)?;
+        folder.lock()?;
+        Ok::<_, io::Error>(folder)
+    });
+    let locked = locked.await.map_err(io::Error::other).flatten();
+    locked.map_err(|error| RecordsError::Database(sqlx::Error::Io(error)))
+}
+
 impl Records {
     /// Opens the SQLite database at `path`, creates it if there is none, and applies the migrations.
     ///
@@ -97,7 +113,9 @@ impl Records {
             .busy_timeout(BUSY_TIMEOUT)
             // What was deleted is overwritten: small bodies live in this file.
             .pragma("secure_delete", "ON");
+        let alone = alone_in_folder_of(path).await?;
         let writer = Writer::open(&options).await?;
+        drop(alone);
         let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
         Ok(Self { readers, writer })
     }
