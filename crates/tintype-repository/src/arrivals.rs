@@ -41,7 +41,7 @@ pub(crate) struct Running {
 struct Entry {
     arriving: Option<Arc<Arriving>>,
     running: Option<Running>,
-    /// The number of its last request: tells an interruption that is over from one that lasts.
+    /// The number of its last request that brought anything: tells an interruption that is over from one that lasts.
     request: u64,
 }
 
@@ -69,7 +69,16 @@ impl Arrivals {
         let mut entries = self.entries();
         let entry = entries.entry(mxc.clone()).or_default();
         entry.running = Some(running.clone());
-        entry.request = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        if entry.request == 0 {
+            entry.request = self.next_request();
+        }
+    }
+
+    /// A resumable request has brought something: the interruption before it is over.
+    pub(crate) fn brought(&self, mxc: &Mxc) {
+        if let Some(entry) = self.entries().get_mut(mxc) {
+            entry.request = self.next_request();
+        }
     }
 
     /// From here on there is something to read.
@@ -121,6 +130,10 @@ impl Arrivals {
         if let Some(arriving) = self.entries().remove(mxc).and_then(|entry| entry.arriving) {
             arriving.growing.finish();
         }
+    }
+
+    fn next_request(&self) -> u64 {
+        self.requests.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<Mxc, Entry>> {
@@ -248,6 +261,7 @@ mod tests {
         let over = interrupted(&arrivals, &arriving);
 
         arrivals.begins(&mxc(), &Running::default());
+        arrivals.brought(&mxc());
         arrivals.give_up(&mxc(), over);
         assert!(is_read(&arrivals), "while another request goes on");
 

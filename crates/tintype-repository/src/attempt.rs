@@ -53,6 +53,14 @@ struct State {
     small: BytesMut,
     incoming: Option<Incoming>,
     readable: Readable,
+    brought: Brought,
+}
+
+/// Whether a request has brought anything yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Brought {
+    Nothing,
+    Something,
 }
 
 /// Whether downloads read what a request writes.
@@ -75,6 +83,7 @@ impl Attempt {
             small: BytesMut::new(),
             incoming: None,
             readable: Readable::NotYet,
+            brought: Brought::Nothing,
         }))
     }
 
@@ -135,6 +144,10 @@ impl Attempt {
             return Ok(());
         }
         state.open_file().await?;
+        if state.kept_as.is_some() && state.brought == Brought::Nothing && !bytes.is_empty() {
+            state.brought = Brought::Something;
+            state.held.repository().0.arrivals.brought(&state.held.mxc);
+        }
         if let Some(incoming) = &mut state.incoming {
             incoming.write(bytes).await?;
         }

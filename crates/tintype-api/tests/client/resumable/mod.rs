@@ -1,6 +1,7 @@
 //! Uploads to a reserved URI that are continued where they were interrupted (draft-ietf-httpbis-resumable-upload).
 
 mod cancel;
+mod ends;
 mod interrupted;
 mod lengths;
 mod parts;
