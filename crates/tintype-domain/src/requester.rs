@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ruma_common::OwnedUserId;
+use ruma_common::{OwnedServerName, OwnedUserId};
 
 /// A user whose access token was recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct User {
 pub enum Requester {
     /// A user with a valid access token.
     User(Arc<User>),
+    /// Another Matrix server, whose signature was verified.
+    Server(OwnedServerName),
     /// Nobody in particular: the deprecated endpoints without authentication.
     Anonymous,
 }
@@ -31,7 +33,7 @@ impl Requester {
     pub fn user(&self) -> Option<&User> {
         match self {
             Self::User(user) => Some(user),
-            Self::Anonymous => None,
+            Self::Server(_) | Self::Anonymous => None,
         }
     }
 }
