@@ -72,7 +72,7 @@ impl Repository {
         };
         let Some(reservation) = reservation else {
             let stored = self.find_stored(mxc).await?.ok_or(FulfilError::NotFound)?;
-            let mine = stored.record().uploader == user.user_id;
+            let mine = stored.record().uploader.as_ref() == Some(&user.user_id);
             let size = stored.record().size;
             return if mine { Ok(UploadProgress::Stored { size }) } else { Err(FulfilError::NotTheCreator) };
         };

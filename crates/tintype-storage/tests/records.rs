@@ -56,7 +56,7 @@ async fn what_was_inserted_is_found_unchanged_after_a_restart() {
     assert_eq!(found.body, inserted.blob.body);
     assert_eq!(found.record.content_type, inserted.content_type);
     assert_eq!(found.record.filename, inserted.filename);
-    assert_eq!(found.record.uploader, inserted.uploader);
+    assert_eq!(found.record.uploader, Some(inserted.uploader));
     assert_eq!(found.record.sha256, inserted.blob.sha256);
     assert_eq!((found.record.size, found.record.created_at), (5, Timestamp(1_000)));
     assert_eq!(records.find_media(&Mxc::from_parts("example.org", "two").unwrap()).await.unwrap(), None);

@@ -21,8 +21,8 @@ pub struct MediaRecord {
     pub content_type: Vec<u8>,
     /// The file name it was uploaded with.
     pub filename: Option<String>,
-    /// Who uploaded it.
-    pub uploader: OwnedUserId,
+    /// Who uploaded it; none for what another server sent.
+    pub uploader: Option<OwnedUserId>,
     /// When it was stored.
     pub created_at: Timestamp,
 }
@@ -147,7 +147,7 @@ impl MediaRow {
                 size: u64::try_from(self.size).map_err(|_| inconsistent("the size"))?,
                 content_type: self.content_type,
                 filename: self.filename,
-                uploader: self.uploader.try_into().map_err(|_| inconsistent("the uploader"))?,
+                uploader: Some(self.uploader.try_into().map_err(|_| inconsistent("the uploader"))?),
                 created_at: Timestamp(self.created_at),
             },
             body: body_from(self.location, self.body).ok_or_else(|| inconsistent("the blob"))?,

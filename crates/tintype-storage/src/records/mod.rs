@@ -5,6 +5,8 @@
 //! written in the dialect that SQLite and PostgreSQL share (`$1`, `ON CONFLICT`, `RETURNING`, integers for time).
 
 mod media;
+mod remote;
+mod removals;
 mod reservations;
 mod settings;
 mod thumbnails;
@@ -22,6 +24,7 @@ use sqlx::{
 use self::writer::{Statement, Writer};
 pub use self::{
     media::{Body, FoundMedia, InsertMedia, InsertOutcome, MediaRecord, NewBlob},
+    remote::{EvictRemote, Evicted, InsertRemote, RemoteKey, RemoteResponse, RemoteUsage},
     reservations::{
         Claim, ClaimOutcome, ClaimPartial, Expired, Fulfil, InsertReservation, Partial, Release, ReleasePartial,
         Reservation, ReserveOutcome,

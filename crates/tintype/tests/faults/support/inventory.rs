@@ -51,7 +51,8 @@ async fn read(database: &Path) -> (Vec<Media>, BTreeSet<String>, BTreeSet<String
     assert_eq!(orphans.len(), 0, "rows without what they refer to");
     let miscounted: i64 = sqlx::query_scalar(
         "SELECT COUNT(*) FROM blobs WHERE refs <> (SELECT COUNT(*) FROM media WHERE blob_id = blobs.id)
-                                              + (SELECT COUNT(*) FROM thumbnails WHERE blob_id = blobs.id)",
+                                              + (SELECT COUNT(*) FROM thumbnails WHERE blob_id = blobs.id)
+                                              + (SELECT COUNT(*) FROM remote_cache WHERE blob_id = blobs.id)",
     )
     .fetch_one(&mut database)
     .await
@@ -66,6 +67,14 @@ async fn read(database: &Path) -> (Vec<Media>, BTreeSet<String>, BTreeSet<String
     .await
     .expect("usage can be counted");
     assert_eq!(miscounted, 0, "users whose usage is miscounted");
+    let miscounted: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM remote_usage WHERE responses <> (SELECT COUNT(*) FROM remote_cache)
+             OR bytes <> (SELECT COALESCE(SUM(size), 0) FROM remote_cache JOIN blobs ON blobs.id = blob_id)",
+    )
+    .fetch_one(&mut database)
+    .await
+    .expect("the remote cache can be counted");
+    assert_eq!(miscounted, 0, "the sum of the remote cache");
     let media = sqlx::query_as("SELECT 'mxc://' || server_name || '/' || media_id AS content_uri, filename FROM media")
         .fetch_all(&mut database)
         .await
