@@ -5,6 +5,7 @@
 //! written in the dialect that SQLite and PostgreSQL share (`$1`, `ON CONFLICT`, `RETURNING`, integers for time).
 
 mod media;
+mod media_requests;
 mod remote;
 mod removals;
 mod reservations;
@@ -24,6 +25,7 @@ use sqlx::{
 use self::writer::{Statement, Writer};
 pub use self::{
     media::{Body, FoundMedia, InsertMedia, InsertOutcome, MediaRecord, NewBlob},
+    media_requests::{MediaAge, MediaEndpoint, MediaRequestOutcome, MediaRequests},
     remote::{EvictRemote, Evicted, InsertRemote, RemoteKey, RemoteResponse, RemoteUsage},
     reservations::{
         Claim, ClaimOutcome, ClaimPartial, Expired, Fulfil, InsertReservation, Partial, Release, ReleasePartial,
