@@ -1,4 +1,7 @@
 //! An Ed25519 signing key, in the file format of Synapse: `ed25519 VERSION SEED`, the seed in unpadded base64.
+//!
+//! A server that shares the name of its homeserver shares its key, too, or brings one that the homeserver publishes:
+//! so the files of Dendrite and matrix-media-repo are read as well.
 
 use std::{
     fs::{self, OpenOptions},
@@ -7,22 +10,20 @@ use std::{
     path::Path,
 };
 
-use base64::{
-    Engine as _, alphabet,
-    engine::{GeneralPurpose, general_purpose::NO_PAD},
-    prelude::BASE64_STANDARD_NO_PAD,
-};
+use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use ruma_common::CanonicalJsonObject;
 use ruma_signatures::Ed25519KeyPair;
 use tintype_domain::{Randomness, ServerName};
+
+use crate::encoding::decode_base64;
 
 /// A PKCS#8 document with an Ed25519 seed (RFC 8410 §7) up to the seed.
 const PKCS8_HEAD: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
-/// Reads the seed as other implementations do: the unused bits of its last character may be set, as they are in the
-/// test vectors of the specification.
-const SEED: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, NO_PAD.with_decode_allow_trailing_bits(true));
+/// The lines around a key of Dendrite or matrix-media-repo.
+const PEM_BEGIN: &str = "-----BEGIN MATRIX PRIVATE KEY-----";
+const PEM_END: &str = "-----END MATRIX PRIVATE KEY-----";
 
 /// Why there is no signing key.
 #[derive(Debug, thiserror::Error)]
@@ -30,8 +31,8 @@ pub enum SigningKeyError {
     /// The file cannot be read or written.
     #[error("the signing key file failed: {0}")]
     Io(#[from] io::Error),
-    /// The file is not of the form `ed25519 VERSION SEED`.
-    #[error("the signing key file is not of the form `ed25519 VERSION SEED`")]
+    /// The file is of no form that is known.
+    #[error("the signing key file holds neither `ed25519 VERSION SEED` nor a PEM document `MATRIX PRIVATE KEY`")]
     Malformed,
 }
 
@@ -59,19 +60,14 @@ impl SigningKey {
         }
     }
 
-    /// Parses the first key of a file.
+    /// Parses a key file of Synapse, of Dendrite or of matrix-media-repo: the first key in it is the one that signs.
     ///
     /// # Errors
-    /// [`SigningKeyError::Malformed`] if it is none.
+    /// [`SigningKeyError::Malformed`] if it holds no key.
     pub fn parse(text: &str) -> Result<Self, SigningKeyError> {
-        let line = text.lines().find(|line| !line.trim().is_empty()).ok_or(SigningKeyError::Malformed)?;
-        let [algorithm, version, seed] =
-            line.split_whitespace().collect::<Vec<_>>().try_into().map_err(|_| SigningKeyError::Malformed)?;
-        let is_version = version.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        let seed = SEED.decode(seed.trim_end_matches('=')).map_err(|_| SigningKeyError::Malformed)?;
-        if algorithm != "ed25519" || !is_version || seed.len() != 32 {
-            return Err(SigningKeyError::Malformed);
-        }
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let first = lines.next().ok_or(SigningKeyError::Malformed)?;
+        let (version, seed) = if first == PEM_BEGIN { pem(lines)? } else { line(first)? };
         let document = [&PKCS8_HEAD[..], &seed].concat();
         let pair = Ed25519KeyPair::from_der(&document, version.to_owned()).map_err(|_| SigningKeyError::Malformed)?;
         Ok(Self { pair })
@@ -100,6 +96,45 @@ impl std::fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("SigningKey").field(&self.id()).finish()
     }
+}
+
+/// Reads `ed25519 VERSION SEED`.
+fn line(line: &str) -> Result<(&str, [u8; 32]), SigningKeyError> {
+    let [algorithm, version, seed] =
+        line.split_whitespace().collect::<Vec<_>>().try_into().map_err(|_| SigningKeyError::Malformed)?;
+    if algorithm != "ed25519" || !is_key_version(version) {
+        return Err(SigningKeyError::Malformed);
+    }
+    Ok((version, decode_base64(seed).ok_or(SigningKeyError::Malformed)?))
+}
+
+/// Reads a PEM document behind its first line: headers, one of them the key's ID, and the seed, with or without the
+/// public key behind it.
+fn pem<'a>(lines: impl Iterator<Item = &'a str>) -> Result<(&'a str, [u8; 32]), SigningKeyError> {
+    let (mut version, mut body) = (None, String::new());
+    for line in lines {
+        if line == PEM_END {
+            let seed = decode_base64(&body)
+                .or_else(|| decode_base64::<64>(&body).and_then(|pair| pair[..32].try_into().ok()))
+                .ok_or(SigningKeyError::Malformed)?;
+            return Ok((version.ok_or(SigningKeyError::Malformed)?, seed));
+        }
+        match line.split_once(':') {
+            Some((name, id)) if name.eq_ignore_ascii_case("Key-ID") => {
+                let id = id.trim().strip_prefix("ed25519:").filter(|version| is_key_version(version));
+                version = Some(id.ok_or(SigningKeyError::Malformed)?);
+            }
+            Some(_) => {}
+            None => body.push_str(line),
+        }
+    }
+    Err(SigningKeyError::Malformed)
+}
+
+/// Whether a key may be called this, behind `ed25519:` (appendices, "Signing keys"; the letters, digits and underscore
+/// of the server-server API, "Publishing Keys").
+pub(crate) fn is_key_version(version: &str) -> bool {
+    !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn generate(randomness: &dyn Randomness) -> String {
@@ -149,10 +184,47 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
+    const PUBLIC: &str = "XGX0JRS2Af3be3knz2fBiRbApjm2Dh61gXDJA8kcJNI";
+
+    #[test]
+    fn the_first_of_several_keys_signs() {
+        let file = format!("\n{SPECIFICATION}\r\ned25519 other AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n");
+
+        let key = SigningKey::parse(&file).unwrap();
+
+        assert_eq!((key.id().as_str(), key.public_key().as_str()), ("ed25519:1", PUBLIC));
+    }
+
+    #[test]
+    fn the_files_of_dendrite_and_matrix_media_repo_are_read() {
+        let seed = decode_base64::<32>("YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1").unwrap();
+        let public = decode_base64::<32>(PUBLIC).unwrap();
+        for bytes in [seed.to_vec(), [seed, public].concat()] {
+            let body = base64::prelude::BASE64_STANDARD.encode(bytes);
+            let (begin, end) = body.split_at(20);
+            for file in [
+                format!("{PEM_BEGIN}\nKey-ID: ed25519:a_1\n\n{body}\n{PEM_END}\n"),
+                format!("{PEM_BEGIN}\r\nX: y\r\nkey-id:ed25519:a_1\r\n\r\n{begin}\r\n{end}\r\n{PEM_END}"),
+            ] {
+                let key = SigningKey::parse(&file).unwrap();
+                assert_eq!((key.id().as_str(), key.public_key().as_str()), ("ed25519:a_1", PUBLIC), "{file}");
+            }
+        }
+    }
+
     #[test]
     fn what_is_no_key_is_refused() {
+        let pem = |inner: &str| format!("{PEM_BEGIN}\n{inner}\n{PEM_END}");
+        let (id, seed) = ("Key-ID: ed25519:1\n\n", "YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA0=");
         for text in [
             "",
+            PEM_BEGIN,
+            &pem(""),
+            &pem(seed),
+            &pem(id),
+            &pem(&format!("{id}AAAA")),
+            &pem(&format!("Key-ID: rsa:1\n\n{seed}")),
+            &format!("{PEM_BEGIN}\n{id}{seed}"),
             "ed25519",
             "ed25519 1",
             "rsa 1 AAAA",
