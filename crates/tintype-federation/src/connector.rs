@@ -1,0 +1,278 @@
+//! The one way out: a TLS connection to the first address that the filter allows and that answers.
+//!
+//! Every connection to a machine that a stranger named is made by [`Dialer::dial`], so the filter cannot be passed by. The
+//! two connectors below only say where a pool's key leads: to the host of a URL, or to whatever a Matrix server name is
+//! resolved to.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use http::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::{
+    client::legacy::connect::{Connected, Connection},
+    rt::TokioIo,
+};
+use rustls::{
+    ClientConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, ServerName as CertificateName},
+};
+use rustls_platform_verifier::Verifier;
+use tintype_domain::ServerName;
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tower::Service;
+
+use crate::{AddressFilter, OutboundError, discovery::Discovery, resolver::Resolver};
+
+/// How many places a server's SRV records may have us try.
+const MAX_TARGETS: usize = 8;
+
+/// How many addresses of one place are tried.
+const MAX_ADDRESSES: usize = 8;
+
+/// Whom to connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// An address, which no DNS is needed for.
+    Address(IpAddr),
+    /// A name.
+    Name(String),
+}
+
+impl Host {
+    /// Parses a host as it stands in a URL or a server name.
+    pub fn parse(host: &str) -> Self {
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        bare.parse().map_or_else(|_| Self::Name(host.to_owned()), Self::Address)
+    }
+
+    /// The name that the certificate must have. No SNI is sent for an address (RFC 6066 §3).
+    pub fn certificate_name(&self) -> Result<CertificateName<'static>, OutboundError> {
+        match self {
+            Self::Address(address) => Ok(CertificateName::from(*address)),
+            Self::Name(name) => CertificateName::try_from(name.clone()).map_err(|error| OutboundError::Tls {
+                name: name.clone(),
+                reason: format!("no certificate can have this name: {error}"),
+            }),
+        }
+    }
+}
+
+/// A place to connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub host: Host,
+    pub port: u16,
+}
+
+/// Makes connections.
+pub struct Dialer {
+    resolver: Arc<Resolver>,
+    filter: AddressFilter,
+    tls: TlsConnector,
+    connect_timeout: Duration,
+}
+
+impl Dialer {
+    /// A dialer that trusts what the system trusts, and `extra_roots`.
+    pub fn new(
+        resolver: Arc<Resolver>,
+        filter: AddressFilter,
+        extra_roots: Vec<CertificateDer<'static>>,
+        connect_timeout: Duration,
+    ) -> Result<Self, OutboundError> {
+        let failed = |error: rustls::Error| OutboundError::Tls { name: String::new(), reason: error.to_string() };
+        let provider = Arc::new(ring::default_provider());
+        let verifier = Verifier::new_with_extra_roots(extra_roots, provider.clone()).map_err(failed)?;
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(failed)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { resolver, filter, tls: TlsConnector::from(Arc::new(config)), connect_timeout })
+    }
+
+    /// The addresses of a place that we may connect to; at least one.
+    pub async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, OutboundError> {
+        let found = match &target.host {
+            Host::Address(address) => vec![*address],
+            Host::Name(name) => self.resolver.addresses(name).await?,
+        };
+        let allowed = found.iter().filter(|address| self.filter.allows(**address));
+        let allowed: Vec<_> = allowed.map(|address| SocketAddr::new(*address, target.port)).collect();
+        match (allowed.first(), found.first()) {
+            (None, Some(address)) => Err(OutboundError::Forbidden { address: *address }),
+            _ => Ok(allowed),
+        }
+    }
+
+    /// Connects to the first of these places that can be reached and shows the certificate. Each address has the time
+    /// limit of a connection.
+    async fn dial(&self, targets: &[Target], name: &CertificateName<'static>) -> Result<Stream, OutboundError> {
+        let mut first_failure = None;
+        for target in targets.iter().take(MAX_TARGETS) {
+            match self.dial_one(target, name).await {
+                Ok(stream) => return Ok(stream),
+                Err(failure) => {
+                    tracing::debug!(?target, %failure, "not connected");
+                    first_failure.get_or_insert(failure);
+                }
+            }
+        }
+        Err(first_failure.unwrap_or(OutboundError::TimedOut))
+    }
+
+    async fn dial_one(&self, target: &Target, name: &CertificateName<'static>) -> Result<Stream, OutboundError> {
+        let mut first_failure = None;
+        for address in self.addresses(target).await?.into_iter().take(MAX_ADDRESSES) {
+            match timeout(self.connect_timeout, self.connect(address, name)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(failure)) => _ = first_failure.get_or_insert(failure),
+                Err(_) => _ = first_failure.get_or_insert(OutboundError::TimedOut),
+            }
+        }
+        Err(first_failure.unwrap_or(OutboundError::TimedOut))
+    }
+
+    async fn connect(&self, address: SocketAddr, name: &CertificateName<'static>) -> Result<Stream, OutboundError> {
+        let failed = |error: io::Error| OutboundError::Connect { address, reason: error.to_string() };
+        let tcp = TcpStream::connect(address).await.map_err(failed)?;
+        tcp.set_nodelay(true).map_err(failed)?;
+        let tls = self
+            .tls
+            .connect(name.clone(), tcp)
+            .await
+            .map_err(|error| OutboundError::Tls { name: name.to_str().into_owned(), reason: error.to_string() })?;
+        Ok(Stream { tls: TokioIo::new(tls), answered: Answered::default() })
+    }
+}
+
+/// Whether a connection has brought an answer already. One that has may be closed by its other end at any time, even
+/// while the next request is on its way.
+#[derive(Debug, Clone, Default)]
+pub struct Answered(Arc<AtomicBool>);
+
+impl Answered {
+    /// An answer came.
+    pub fn note(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an answer came before.
+    pub fn is_noted(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A connection.
+pub struct Stream {
+    tls: TokioIo<TlsStream<TcpStream>>,
+    answered: Answered,
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new().extra(self.answered.clone())
+    }
+}
+
+impl Read for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tls).poll_read(cx, buf)
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().tls).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tls).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tls).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tls.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().tls).poll_write_vectored(cx, bufs)
+    }
+}
+
+/// Connects to the host of a URL.
+#[derive(Clone)]
+pub struct WebConnector {
+    pub dialer: Arc<Dialer>,
+    /// The port of URLs that have none.
+    pub port: u16,
+}
+
+impl Service<Uri> for WebConnector {
+    type Response = Stream;
+    type Error = OutboundError;
+    type Future = BoxFuture<'static, Result<Stream, OutboundError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), OutboundError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let Self { dialer, port } = self.clone();
+        Box::pin(async move {
+            let host = Host::parse(uri.host().unwrap_or_default());
+            let name = host.certificate_name()?;
+            dialer.dial(&[Target { host, port: uri.port_u16().unwrap_or(port) }], &name).await
+        })
+    }
+}
+
+/// Connects to the Matrix server whose name is the URI's authority.
+#[derive(Clone)]
+pub struct MatrixConnector {
+    pub dialer: Arc<Dialer>,
+    pub discovery: Arc<Discovery>,
+}
+
+impl Service<Uri> for MatrixConnector {
+    type Response = Stream;
+    type Error = OutboundError;
+    type Future = BoxFuture<'static, Result<Stream, OutboundError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), OutboundError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let Self { dialer, discovery } = self.clone();
+        Box::pin(async move {
+            let authority = uri.authority().map_or("", |authority| authority.as_str());
+            let server = <&ServerName>::try_from(authority).map_err(|_| OutboundError::ServerName)?;
+            let identity = discovery.identity(server).await?;
+            let (_, targets) = discovery.targets(&identity).await?;
+            dialer.dial(&targets, &identity.host.certificate_name()?).await
+        })
+    }
+}
