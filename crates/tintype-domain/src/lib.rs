@@ -7,6 +7,7 @@ mod hash;
 mod mxc;
 mod randomness;
 mod requester;
+mod server_pattern;
 mod time;
 
 pub use hash::{ContentHash, ContentHasher, ParseContentHashError};
@@ -14,4 +15,5 @@ pub use mxc::{MediaId, Mxc, ParseMxcError};
 pub use randomness::{OsRandomness, Randomness};
 pub use requester::{Requester, User};
 pub use ruma_common::{OwnedServerName, OwnedUserId, ServerName, UserId};
+pub use server_pattern::{ParseServerPatternError, ServerPattern};
 pub use time::{Alarm, Clock, ManualClock, SystemClock, Timestamp};

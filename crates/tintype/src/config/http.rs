@@ -14,15 +14,15 @@ use super::values::{Duration, ListenAddress, network, path};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
-    /// Addresses to listen on: "IP:port", or "unix:/path" for a Unix socket.
+    /// Addresses to listen on without TLS: "IP:port", or "unix:/path" for a Unix socket.
     pub listen: Vec<ListenAddress>,
     /// Networks of the proxies whose X-Forwarded-For is believed.
     #[serde(deserialize_with = "network::list")]
     #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<IpNet>,
-    /// Addresses to listen on with TLS. Not supported by this version: put a proxy in front.
+    /// Addresses to listen on with TLS: "IP:port".
     pub tls_listen: Vec<ListenAddress>,
-    /// The certificate chain for `tls_listen`, in PEM.
+    /// The certificate chain for `tls_listen`, in PEM. It is read again when it changes.
     #[serde(deserialize_with = "path::optional")]
     pub tls_certificate_file: Option<PathBuf>,
     /// The private key for `tls_listen`, in PEM.
@@ -60,20 +60,42 @@ impl Default for HttpConfig {
 
 impl HttpConfig {
     pub(super) fn check(&self, report: &mut Report) {
-        if self.listen.is_empty() {
-            report.error("http.listen", "at least one address is needed");
+        if self.listen.is_empty() && self.tls_listen.is_empty() {
+            report.error("http.listen", "at least one address is needed, here or in http.tls_listen");
         }
-        for (index, address) in self.listen.iter().enumerate() {
-            if !address.is_any_port() && self.listen.iter().take(index).any(|earlier| earlier == address) {
-                report.error(&format!("http.listen[{index}]"), format!("{address} is in the list twice"));
+        for (key, list) in [("http.listen", &self.listen), ("http.tls_listen", &self.tls_listen)] {
+            for (index, address) in list.iter().enumerate() {
+                if !address.is_any_port() && list.iter().take(index).any(|earlier| earlier == address) {
+                    report.error(&format!("{key}[{index}]"), format!("{address} is in the list twice"));
+                }
             }
         }
-        if !self.tls_listen.is_empty() {
-            let message = "not supported by this version; let a proxy such as nginx or Caddy do TLS";
-            report.error("http.tls_listen", message);
-        }
+        self.check_tls(report);
         report.not_zero("http.header_timeout", self.header_timeout);
         report.not_zero("http.body_idle_timeout", self.body_idle_timeout);
         report.not_zero("http.write_stall_timeout", self.write_stall_timeout);
+    }
+
+    fn check_tls(&self, report: &mut Report) {
+        for (index, address) in self.tls_listen.iter().enumerate() {
+            let key = format!("http.tls_listen[{index}]");
+            if matches!(address, ListenAddress::Unix(_)) {
+                report.error(&key, "TLS is for IP addresses; a Unix socket belongs into http.listen");
+            } else if !address.is_any_port() && self.listen.contains(address) {
+                report.error(&key, format!("{address} is also in http.listen"));
+            }
+        }
+        if self.tls_listen.is_empty() {
+            return;
+        }
+        let files = [
+            ("http.tls_certificate_file", &self.tls_certificate_file),
+            ("http.tls_private_key_file", &self.tls_private_key_file),
+        ];
+        for (key, file) in files {
+            if file.is_none() {
+                report.error("http.tls_listen", format!("needs {key}"));
+            }
+        }
     }
 }

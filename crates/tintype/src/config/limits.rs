@@ -34,11 +34,11 @@ pub struct LimitsConfig {
     pub max_waiting_downloads: u64,
     /// How many of them may be one user's; one address's where there is no user.
     pub max_waiting_per_user: u64,
-    /// How often, per user; per address where there is no user.
+    /// How often, per user, or per server; per address where there is neither.
     pub rates: RatesConfig,
 }
 
-/// How often, per user; per address where there is no user.
+/// How often, per user, or per server; per address where there is neither.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(inline)]
@@ -53,6 +53,10 @@ pub struct RatesConfig {
     pub thumbnail: Rate,
     /// Token checks that reach the homeserver, per address.
     pub authenticate: Rate,
+    /// Media that one other server asks for.
+    pub serve_server: Rate,
+    /// Media that is asked for from one other server.
+    pub fetch_server: Rate,
     /// Ephemeral media created or deleted.
     pub ephemeral: Rate,
 }
@@ -83,6 +87,8 @@ impl Default for RatesConfig {
             download: Rate::new(200, 2000),
             thumbnail: Rate::new(50, 500),
             authenticate: Rate::new(50, 500),
+            serve_server: Rate::new(50, 500),
+            fetch_server: Rate::new(20, 200),
             ephemeral: Rate::new(5, 50),
         }
     }

@@ -109,7 +109,8 @@ fn check(config: &Config, server_keys: &[String], report: &mut Report) {
     config.limits.check(report);
     config.thumbnails.check(report);
     config.ephemeral.check(report);
-    config.federation.check(report);
+    config.federation.check(&config.server, report);
+    config.remote_cache.check(report);
     let servers: Vec<_> = server_keys.iter().cloned().zip(&config.server).collect();
     for (key, server) in &servers {
         server.check(key, report);

@@ -18,6 +18,7 @@ mod limits;
 mod load;
 mod notes;
 mod proposals;
+mod remote_cache;
 mod report;
 mod schema;
 mod server;
@@ -41,11 +42,12 @@ pub use cache::CacheConfig;
 pub use database::DatabaseConfig;
 pub use ephemeral::EphemeralConfig;
 pub use error::{ConfigError, ConfigErrors, Place};
-pub use federation::FederationConfig;
+pub use federation::{FederationConfig, RemoteThumbnails};
 pub use http::HttpConfig;
 pub use legacy::LegacyConfig;
 pub use limits::{LimitsConfig, RatesConfig};
 pub use proposals::{Proposal, ProposalsConfig};
+pub use remote_cache::RemoteCacheConfig;
 pub use server::ServerConfig;
 pub use telemetry::{LogFormat, TelemetryConfig};
 pub use thumbnails::ThumbnailsConfig;
@@ -91,8 +93,10 @@ pub struct Config {
     pub ephemeral: EphemeralConfig,
     /// The old endpoints, which ask for no access token.
     pub legacy: LegacyConfig,
-    /// Connections to other servers.
+    /// Connections to other servers, and theirs to us.
     pub federation: FederationConfig,
+    /// What is kept of other servers' media.
+    pub remote_cache: RemoteCacheConfig,
     /// Stable names of proposals that Matrix has not accepted yet.
     pub proposals: ProposalsConfig,
     #[serde(skip)]
@@ -117,6 +121,7 @@ impl Default for Config {
             ephemeral: EphemeralConfig::default(),
             legacy: LegacyConfig::default(),
             federation: FederationConfig::default(),
+            remote_cache: RemoteCacheConfig::default(),
             proposals: ProposalsConfig::default(),
             notes: Vec::new(),
         }

@@ -6,9 +6,7 @@
 use super::source::Node;
 
 /// Keys without effect, with what they are for.
-const WITHOUT_EFFECT: [(&str, &str); 21] = [
-    ("http.tls_certificate_file", "TLS"),
-    ("http.tls_private_key_file", "TLS"),
+const WITHOUT_EFFECT: [(&str, &str); 15] = [
     ("blobs.endpoint", "S3"),
     ("blobs.region", "S3"),
     ("blobs.access_key_id", "S3"),
@@ -22,12 +20,8 @@ const WITHOUT_EFFECT: [(&str, &str); 21] = [
     ("server.appservice_token_file", "linked media"),
     ("server.homeserver_token", "linked media"),
     ("server.homeserver_token_file", "linked media"),
-    ("limits.max_remote_size", "media of other servers"),
     ("limits.rates.ephemeral", "ephemeral media"),
     ("ephemeral.max_age", "ephemeral media"),
-    ("federation.allow_addresses", "media of other servers"),
-    ("federation.extra_ca_files", "media of other servers"),
-    ("federation.request_timeout", "media of other servers"),
 ];
 
 /// A line for each key that was set without effect.

@@ -46,9 +46,11 @@ impl Default for TelemetryConfig {
 
 impl TelemetryConfig {
     pub(super) fn check(&self, http: &HttpConfig, report: &mut Report) {
-        if !self.listen.is_any_port() && http.listen.contains(&self.listen) {
-            // Metrics must not be reachable by every client.
-            report.error("telemetry.listen", format!("{} is also in http.listen", self.listen));
+        for (key, list) in [("http.listen", &http.listen), ("http.tls_listen", &http.tls_listen)] {
+            if !self.listen.is_any_port() && list.contains(&self.listen) {
+                // Metrics must not be reachable by every client.
+                report.error("telemetry.listen", format!("{} is also in {key}", self.listen));
+            }
         }
         if self.log.trim().is_empty() {
             report.error("telemetry.log", "cannot be empty; \"off\" logs nothing");

@@ -111,8 +111,63 @@ fn what_this_version_cannot_do_is_refused_by_name() {
     assert_eq!(database, "url: \"postgres://\" is not supported by this version; use \"sqlite:\"");
     let blobs = error_of("blobs", "url = \"s3://bucket/prefix\"");
     assert_eq!(blobs, "url: \"s3://\" is not supported by this version; use \"file:\"");
-    let tls = error_of("http", "tls_listen = [\"0.0.0.0:8448\"]");
-    assert_eq!(tls, "tls_listen: not supported by this version; let a proxy such as nginx or Caddy do TLS");
+}
+
+#[test]
+fn tls_needs_its_files_and_addresses_of_its_own() {
+    let text = r#"[http]
+listen = ["127.0.0.1:80"]
+tls_listen = ["127.0.0.1:80", "unix:/run/t.sock", "127.0.0.1:443", "127.0.0.1:443"]
+tls_certificate_file = "chain.pem"
+[telemetry]
+listen = "127.0.0.1:443"
+"#;
+    let expected = [
+        "tintype.toml:3: http.tls_listen: needs http.tls_private_key_file",
+        "tintype.toml:3: http.tls_listen[0]: 127.0.0.1:80 is also in http.listen",
+        "tintype.toml:3: http.tls_listen[1]: TLS is for IP addresses; a Unix socket belongs into http.listen",
+        "tintype.toml:3: http.tls_listen[3]: 127.0.0.1:443 is in the list twice",
+        "tintype.toml:6: telemetry.listen: 127.0.0.1:443 is also in http.tls_listen",
+    ];
+    assert_eq!(errors(file(text)), expected);
+}
+
+#[test]
+fn entries_of_lists_are_refused_one_by_one() {
+    let text = r#"[legacy]
+exceptions = ["mxc://a.example/b", "https://a.example/b", "mxc://a.example/b/c"]
+[federation]
+nameservers = ["192.0.2.1", "192.0.2.1:0"]
+key_servers = ["https://keys.example"]
+allow_servers = ["*.a.example", "*.a.example/", "a.example:*"]
+deny_servers = ["evil example"]
+"#;
+    let expected = [
+        "tintype.toml:2: legacy.exceptions[1]: \"https://a.example/b\": an MXC URI begins with mxc://",
+        "tintype.toml:2: legacy.exceptions[2]: \"mxc://a.example/b/c\": a media ID has 1 to 255 characters, of A-Z a-z \
+         0-9 _ and - only",
+        "tintype.toml:4: federation.nameservers[0]: \"192.0.2.1\" is not an IP address with a port; write one such as \
+         \"192.0.2.1:53\" or \"[::1]:53\"",
+        "tintype.toml:5: federation.key_servers[0]: \"https://keys.example\" is not a server name; write a host, with or \
+         without a port, and no scheme",
+        "tintype.toml:6: federation.allow_servers[1]: \"*.a.example/\" is not a pattern of server names; write one such \
+         as \"example.org\" or \"*.example.org\"",
+        "tintype.toml:6: federation.allow_servers[2]: \"a.example:*\" is not a pattern of server names; write one such \
+         as \"example.org\" or \"*.example.org\"",
+        "tintype.toml:7: federation.deny_servers[0]: \"evil example\" is not a pattern of server names; write one such \
+         as \"example.org\" or \"*.example.org\"",
+    ];
+    assert_eq!(errors(file(text)), expected);
+}
+
+#[test]
+fn a_server_is_no_notary_of_its_own() {
+    let text = "[federation]\nkey_servers = [\"keys.example\", \"localhost\"]\nnameservers = [\"192.0.2.1:0\"]";
+    let expected = [
+        "tintype.toml:2: federation.key_servers[1]: localhost is served here, and knows no keys of others",
+        "tintype.toml:3: federation.nameservers[0]: needs a port; DNS has 53",
+    ];
+    assert_eq!(errors(file(text)), expected);
 }
 
 #[test]
@@ -153,6 +208,11 @@ fn values_that_make_no_sense_are_refused() {
         ("ephemeral", "max_age = \"23h\""),
         ("legacy", "freeze = \"2024-09-01\""),
         ("federation", "request_timeout = \"0s\""),
+        ("federation", "idle_timeout = \"0s\""),
+        ("federation", "fetch_timeout = \"0s\""),
+        ("federation", "remote_thumbnails = \"none\""),
+        ("remote_cache", "max_size = 0"),
+        ("remote_cache", "max_age = \"0s\""),
         ("federation", "extra_ca_files = [\"\"]"),
         ("proposals", "stable = [\"msc1\"]"),
     ];

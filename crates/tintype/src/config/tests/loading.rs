@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tintype_domain::Timestamp;
+use tintype_domain::{Mxc, Timestamp};
 
-use super::super::{Config, FreezeAt, Limit, ListenAddress, LogFormat, Proposal, Rate};
+use super::super::{Config, FreezeAt, Limit, ListenAddress, LogFormat, Proposal, Rate, RemoteThumbnails};
 use super::file;
 
 /// The example of the interface's description, with what this version refuses taken out.
@@ -58,6 +58,17 @@ freeze = "now"                         # a time, "now" (all media from the first
 allow_addresses = []                   # exceptions to the address filter, e.g. ["127.0.0.0/8"] in tests
 extra_ca_files = []
 request_timeout = "30s"
+idle_timeout = "30s"
+fetch_timeout = "15m"
+nameservers = []
+key_servers = []
+allow_servers = []
+deny_servers = []
+remote_thumbnails = "origin"
+
+[remote_cache]
+max_size = "10GiB"
+max_age = "30d"
 "#;
 
 #[test]
@@ -131,6 +142,16 @@ fn values_have_their_types() {
         upload = { per_second = 1, burst = 2 }
         [legacy]
         freeze = 2024-09-01T00:00:00Z
+        exceptions = ["mxc://example.org/icon"]
+        [federation]
+        nameservers = ["192.0.2.1:53", "[2001:db8::1]:53"]
+        key_servers = ["keys.example"]
+        allow_servers = ["*.example.org"]
+        deny_servers = ["Evil.example:8448"]
+        remote_thumbnails = "local"
+        [remote_cache]
+        max_size = "never"
+        max_age = "1d"
     "#;
     let config = file(text).unwrap();
 
@@ -145,6 +166,14 @@ fn values_have_their_types() {
     assert_eq!(config.limits.rates.upload, Rate::new(1, 2));
     assert_eq!(config.limits.rates.download, Rate::new(200, 2000));
     assert_eq!(config.legacy.freeze, FreezeAt::At(Timestamp(1_725_148_800_000)));
+    assert_eq!(config.legacy.exceptions, [Mxc::parse("mxc://example.org/icon").unwrap()]);
+    assert_eq!(config.federation.nameservers[1].to_string(), "[2001:db8::1]:53");
+    assert_eq!(config.federation.key_servers, ["keys.example"]);
+    assert_eq!(config.federation.allow_servers[0].to_string(), "*.example.org");
+    assert_eq!(config.federation.deny_servers[0].to_string(), "evil.example:8448");
+    assert_eq!(config.federation.remote_thumbnails, RemoteThumbnails::Local);
+    assert_eq!(config.remote_cache.max_size, Limit::Never);
+    assert_eq!(config.remote_cache.max_age.value().unwrap().to_string(), "24h");
 }
 
 #[test]
@@ -188,12 +217,11 @@ fn a_secret_is_read_from_its_file_without_the_line_end() {
 
 #[test]
 fn keys_without_effect_are_noted_only_where_they_are_set() {
-    let text = "[limits]\nmax_upload_size = 1\nmax_remote_size = 1\n[federation]\nextra_ca_files = [\"ca.pem\"]\n\
+    let text = "[limits]\nmax_upload_size = 1\nmax_remote_size = 1\n[ephemeral]\nmax_age = \"9d\"\n\
                 [[server]]\nname = \"a.example\"\nhomeserver = \"http://a.example\"\nhomeserver_token = \"x\"";
     let config = file(text).unwrap();
     let expected = [
-        "accepted, has no effect in this version: federation.extra_ca_files (media of other servers)",
-        "accepted, has no effect in this version: limits.max_remote_size (media of other servers)",
+        "accepted, has no effect in this version: ephemeral.max_age (ephemeral media)",
         "accepted, has no effect in this version: server[0].homeserver_token (linked media)",
     ];
     assert_eq!(config.notes(), expected);

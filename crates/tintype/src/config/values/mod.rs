@@ -7,6 +7,7 @@ mod byte_size;
 mod duration;
 mod freeze_at;
 mod limit;
+pub(super) mod listed;
 mod listen_address;
 pub(super) mod network;
 pub(super) mod path;
