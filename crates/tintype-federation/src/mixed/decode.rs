@@ -62,7 +62,7 @@ enum State {
     AfterLastLine,
     /// After the last delimiter, when its event has been given.
     Epilogue { skipped: usize },
-    /// Nothing is well any more.
+    /// There is nothing more to say.
     Failed(MixedError),
 }
 
@@ -125,7 +125,11 @@ impl MixedDecoder {
                 return Ok(event);
             }
         }
-        if self.is_complete { self.end() } else { self.state.failure().map_or(Ok(None), Err) }
+        match &self.state {
+            State::Failed(error) => Err(error.clone()),
+            _ if self.is_complete => self.end(),
+            _ => Ok(None),
+        }
     }
 
     /// Takes some bytes from `piece`, or ends a state; either happens at least once.
@@ -224,21 +228,11 @@ impl MixedDecoder {
             State::LastLine { .. } | State::AfterLastLine => {}
             State::Media { stated, had } if self.delimiter.is_undecided() => check_length(*stated, *had)?,
             State::Elsewhere { .. } if self.delimiter.is_undecided() => {}
-            State::Failed(error) => return Err(error.clone()),
             State::Line { part: Part::Media, .. } => return Err(MixedError::TooFewParts),
             _ => return Err(MixedError::Truncated),
         }
         self.state = State::Epilogue { skipped: 0 };
         Ok(Some(MixedEvent::End))
-    }
-}
-
-impl State {
-    fn failure(&self) -> Option<MixedError> {
-        match self {
-            Self::Failed(error) => Some(error.clone()),
-            _ => None,
-        }
     }
 }
 
