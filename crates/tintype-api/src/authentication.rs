@@ -20,6 +20,17 @@ pub struct Tenant {
     pub server_name: OwnedServerName,
     /// The hosts of its clients' base URLs, in lower case, with the port if they have one.
     pub hosts: Vec<String>,
+    /// Whether it has no homeserver, so that what a homeserver would answer is answered here.
+    pub ownership: Ownership,
+}
+
+/// Who answers for a server's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ownership {
+    /// This program.
+    Ours,
+    /// A homeserver.
+    Homeservers,
 }
 
 impl Api {

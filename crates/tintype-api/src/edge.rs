@@ -19,12 +19,12 @@ use axum::{
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http_body::{Body as _, Frame, SizeHint};
-use tintype_domain::{User, UserId};
+use tintype_domain::{OwnedServerName, User};
 use tintype_http::resumable::{UPLOAD_LIMIT, upload_limit};
 use tintype_storage::blobs::BlobsError;
 use tower::Service as _;
 
-use crate::{Api, Endpoints, error::MatrixError, metrics::Endpoint};
+use crate::{Api, Endpoints, error::MatrixError, metrics::Endpoint, outcome};
 
 /// What there is to say of a request when its answer has ended. A token is never among it.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +39,8 @@ pub struct RequestLine<'a> {
     pub bytes: u64,
     /// From the request's head to the answer's last byte.
     pub elapsed: Duration,
-    /// Whose token it was.
-    pub requester: Option<&'a UserId>,
+    /// Whose token it was, or which server signed it.
+    pub requester: Option<&'a str>,
     /// Where the client is.
     pub address: IpAddr,
     /// Whether the answer did not reach its end.
@@ -63,13 +63,32 @@ pub enum Peer {
 #[derive(Clone)]
 pub(crate) struct Trace {
     pub(crate) address: IpAddr,
-    requester: Arc<OnceLock<Arc<User>>>,
+    requester: Arc<OnceLock<Asker>>,
+}
+
+/// Whose token, or whose signature, a request had.
+enum Asker {
+    User(Arc<User>),
+    Server(OwnedServerName),
+}
+
+impl Asker {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::User(user) => user.user_id.as_str(),
+            Self::Server(server) => server.as_str(),
+        }
+    }
 }
 
 impl Trace {
     pub(crate) fn requester(&self, user: &Arc<User>) {
         // A request has one requester: a second one would be the same.
-        let _ = self.requester.set(Arc::clone(user));
+        let _ = self.requester.set(Asker::User(Arc::clone(user)));
+    }
+
+    pub(crate) fn server(&self, server: &OwnedServerName) {
+        let _ = self.requester.set(Asker::Server(server.clone()));
     }
 }
 
@@ -101,6 +120,7 @@ impl Endpoints {
         let started = Instant::now();
         let api = &self.api;
         let trace = Trace { address: api.client_address(peer, request.headers()), requester: Arc::default() };
+        let user_agent = request.headers().get(header::USER_AGENT).cloned();
         let mut line = Line {
             endpoint: Endpoint::of(request.uri().path()),
             method: request.method().clone(),
@@ -134,6 +154,8 @@ impl Endpoints {
                 }
             }
         };
+        let user_agent = user_agent.as_ref().and_then(|agent| agent.to_str().ok());
+        outcome::count(api, line.endpoint, &line.method, user_agent, &response);
         allow_every_origin(response.headers_mut());
         line.status = response.status();
         if matches!(line.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
@@ -211,7 +233,7 @@ impl Drop for Line {
                 status: self.status.as_u16(),
                 bytes: self.sent,
                 elapsed,
-                requester: self.trace.requester.get().map(|user| &*user.user_id),
+                requester: self.trace.requester.get().map(Asker::as_str),
                 address: self.trace.address,
                 cut: !whole,
             });

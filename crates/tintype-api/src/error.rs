@@ -12,6 +12,7 @@ use axum::{
 };
 use bytes::Bytes;
 use serde_json::{Map, Value};
+use tintype_federation::AuthenticationError;
 use tintype_http::{
     bearer::BearerError,
     query::QueryError,
@@ -19,8 +20,10 @@ use tintype_http::{
 };
 use tintype_repository::{
     AuthenticateError, BodyError, FulfilError, OpenError, RETRY_WHILE_RECEIVING, RateLimited, ReceiveError,
-    ReserveError, StorageError, ThumbnailsError,
+    ReserveError, ServerError, StorageError, ThumbnailsError,
 };
+
+use crate::outcome::Outcome;
 
 /// An error as the specification words it (client-server API, "Standard error response").
 #[derive(Debug)]
@@ -28,6 +31,7 @@ pub(crate) struct MatrixError {
     status: StatusCode,
     body: ErrorBody,
     headers: Vec<(HeaderName, HeaderValue)>,
+    outcome: Option<Outcome>,
 }
 
 #[derive(Debug)]
@@ -42,7 +46,7 @@ impl MatrixError {
         let mut body = Map::new();
         body.insert("errcode".to_owned(), errcode.into());
         body.insert("error".to_owned(), error.into().into());
-        Self { status, body: ErrorBody::Ours(body), headers: Vec::new() }
+        Self { status, body: ErrorBody::Ours(body), headers: Vec::new(), outcome: None }
     }
 
     /// The same, with another error code.
@@ -81,6 +85,11 @@ impl MatrixError {
 
     pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "M_NOT_FOUND", "There is no such media here")
+    }
+
+    /// What is frozen is not there; only those who count are told.
+    fn frozen() -> Self {
+        Self { outcome: Some(Outcome::Frozen), ..Self::not_found() }
     }
 
     /// 504 `M_NOT_YET_UPLOADED` (v1.7).
@@ -126,7 +135,10 @@ impl IntoResponse for MatrixError {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.extend(self.headers);
-        response
+        match self.outcome {
+            Some(outcome) => outcome.noted(response),
+            None => response,
+        }
     }
 }
 
@@ -148,6 +160,7 @@ impl From<AuthenticateError> for MatrixError {
                     status: StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::UNAUTHORIZED),
                     body: ErrorBody::Theirs(refusal.body),
                     headers: wait.map(|wait| (header::RETRY_AFTER, wait)).into_iter().collect(),
+                    outcome: None,
                 }
             }
             AuthenticateError::OtherServer => Self::new(
@@ -198,11 +211,46 @@ impl From<&StorageError> for MatrixError {
 
 impl From<OpenError> for MatrixError {
     fn from(error: OpenError) -> Self {
+        let text = error.to_string();
         match error {
             OpenError::RateLimited(limited) => limited.into(),
             OpenError::NotFound => Self::not_found(),
+            OpenError::Frozen => Self::frozen(),
+            OpenError::NotAPeer => Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", text),
+            OpenError::TooLarge => Self::new(StatusCode::BAD_GATEWAY, "M_TOO_LARGE", text),
+            OpenError::OriginFailed(_) => Self::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", text),
             OpenError::NotYetUploaded => Self::not_yet_uploaded(),
-            OpenError::Storage(error) => Self::from(&error),
+            OpenError::Storage(error) => Self::from(&*error),
+        }
+    }
+}
+
+impl From<ServerError> for MatrixError {
+    fn from(error: ServerError) -> Self {
+        match error {
+            // A name that leads back to us: whoever asked under it finds nothing.
+            ServerError::Ourselves => Self::not_found(),
+            ServerError::NotAPeer => {
+                Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", "Media is not exchanged with your server")
+            }
+            ServerError::RateLimited(limited) => limited.into(),
+        }
+    }
+}
+
+impl From<AuthenticationError> for MatrixError {
+    /// Server-server API, "Request Authentication". What failed is said: it helps who signs in good faith, and nobody
+    /// else.
+    fn from(error: AuthenticationError) -> Self {
+        match error {
+            AuthenticationError::Ourselves(_) => Self::not_found(),
+            AuthenticationError::Unavailable(error) => {
+                // Not why: that would say where names lead from here, and what listens there.
+                tracing::info!(%error, "the keys of another server cannot be had");
+                let text = "The keys of your server cannot be had at the moment";
+                Self::new(StatusCode::UNAUTHORIZED, "M_UNAUTHORIZED", text)
+            }
+            error => Self::new(StatusCode::UNAUTHORIZED, "M_UNAUTHORIZED", error.to_string()),
         }
     }
 }
@@ -212,6 +260,11 @@ impl From<ThumbnailsError> for MatrixError {
         match &error {
             ThumbnailsError::RateLimited(limited) => (*limited).into(),
             ThumbnailsError::NotFound => Self::not_found(),
+            ThumbnailsError::Frozen => Self::frozen(),
+            ThumbnailsError::NotAPeer => Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", error.to_string()),
+            ThumbnailsError::OriginFailed(_) => Self::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", error.to_string()),
+            // The same as for media of ours, but that the server is not to blame (client-server API, "Thumbnails").
+            ThumbnailsError::RemoteTooLarge(_) => Self::new(StatusCode::BAD_GATEWAY, "M_TOO_LARGE", error.to_string()),
             ThumbnailsError::NotYetUploaded => Self::not_yet_uploaded(),
             ThumbnailsError::NotAPicture(_) => Self::nonsense(error.to_string()),
             ThumbnailsError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", error.to_string()),

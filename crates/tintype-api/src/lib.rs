@@ -1,7 +1,7 @@
 //! The Matrix endpoints: HTTP in, HTTP out.
 //!
-//! One file per endpoint, grouped as the specification groups them: `client` (authenticated), `legacy` (the deprecated
-//! `/_matrix/media` downloads), `standalone` (what a homeserver would answer, for servers that have none). A
+//! One file per endpoint, grouped as the specification groups them: `client` (authenticated), `federation` (other
+//! servers), `legacy` (the deprecated `/_matrix/media` downloads), `standalone` (what a homeserver would answer, for servers that have none). A
 //! request is parsed into typed arguments, handed to the repository, and its answer is written as HTTP. Nothing is
 //! decided here. Every refusal becomes a Matrix error in `error`, and nowhere else.
 
@@ -9,29 +9,31 @@ mod authentication;
 mod client;
 mod edge;
 mod error;
+mod federation;
 mod legacy;
 mod media_path;
 mod metrics;
 mod naming;
+mod outcome;
 mod patience;
 mod serve;
 mod standalone;
 mod unrecognized;
 mod upload_body;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
     routing::{get, post},
 };
 use ipnet::IpNet;
-use tintype_domain::{Clock, OwnedServerName, Randomness};
-use tintype_federation::SigningKey;
+use tintype_domain::{Clock, Randomness};
+use tintype_federation::Federation;
 use tintype_repository::Repository;
 
 pub use self::{
-    authentication::Tenant,
+    authentication::{Ownership, Tenant},
     edge::{Peer, RequestLine, RequestLog},
     metrics::HttpMetrics,
 };
@@ -42,8 +44,8 @@ pub struct Parts {
     pub repository: Repository,
     /// The servers whose clients come here, and by which hosts.
     pub tenants: Vec<Tenant>,
-    /// The keys of the servers that own their name here.
-    pub signing_keys: BTreeMap<OwnedServerName, SigningKey>,
+    /// Other servers, and our keys.
+    pub federation: Federation,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Whether `?access_token=` is accepted.
@@ -88,6 +90,12 @@ impl Endpoints {
             .route("/_matrix/client/v1/media/download/{server}/{id}/{name}", get(client::download::get))
             .route("/_matrix/client/v1/media/thumbnail/{server}/{id}", get(client::thumbnail::get))
             .route("/_matrix/client/v1/media/config", get(client::config::get));
+        for prefix in ["v1", "unstable/org.matrix.msc3916.v2"] {
+            let path = |rest: &str| format!("/_matrix/federation/{prefix}/media/{rest}");
+            router = router
+                .route(&path("download/{id}"), get(federation::download::get))
+                .route(&path("thumbnail/{id}"), get(federation::thumbnail::get));
+        }
         let reserved = || {
             let progress = get(client::resume::get);
             progress.put(client::put::put).patch(client::resume::patch).delete(client::resume::delete)

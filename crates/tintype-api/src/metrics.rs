@@ -21,6 +21,8 @@ pub(crate) enum Endpoint {
     asynchronous_upload,
     legacy_download,
     legacy_thumbnail,
+    federation_download,
+    federation_thumbnail,
     other,
 }
 
@@ -33,6 +35,15 @@ impl Endpoint {
                 Some("download") => Self::download,
                 Some("thumbnail") => Self::thumbnail,
                 Some("config") => Self::config,
+                _ => Self::other,
+            };
+        }
+        if let Some(rest) = rest.strip_prefix("federation/") {
+            let rest = rest.strip_prefix("v1/").or_else(|| rest.strip_prefix("unstable/org.matrix.msc3916.v2/"));
+            let mut rest = rest.and_then(|rest| rest.strip_prefix("media/")).unwrap_or_default().split('/');
+            return match rest.next() {
+                Some("download") => Self::federation_download,
+                Some("thumbnail") => Self::federation_thumbnail,
                 _ => Self::other,
             };
         }

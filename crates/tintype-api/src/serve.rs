@@ -147,7 +147,7 @@ fn part(content: &Content, range: std::ops::Range<u64>) -> Response {
     let length = range.end - range.start;
     let body = match content.range(range) {
         MediaContent::Memory(bytes) => Body::from(bytes),
-        stream => Body::new(Pieces { pieces: VecDeque::from([stream]), remaining: Some(length) }),
+        stream => Body::new(Pieces::new([stream], Some(length))),
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
@@ -163,7 +163,7 @@ fn parts_of(content: &Content, parts: &MultipartByteranges) -> Response {
         pieces.push_back(content.range(range.start()..range.end()));
     }
     pieces.push_back(MediaContent::Memory(parts.tail()));
-    let mut response = Response::new(Body::new(Pieces { pieces, remaining: Some(parts.content_length()) }));
+    let mut response = Response::new(Body::new(Pieces::new(pieces, Some(parts.content_length()))));
     *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     let headers = response.headers_mut();
     headers.clone_from(&COMMON);
@@ -179,7 +179,7 @@ fn arriving(content: &GrowingContent, range: Option<ByteRange>) -> Response {
         None => content.range(0, None),
     };
     let remaining = range.map(ByteRange::length);
-    let mut response = Response::new(Body::new(Pieces { pieces: VecDeque::from([stream]), remaining }));
+    let mut response = Response::new(Body::new(Pieces::new([stream], remaining)));
     response.headers_mut().clone_from(&COMMON);
     if let Some(range) = range {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
@@ -198,10 +198,17 @@ fn describe(headers: &mut HeaderMap, representation: &Representation) {
 }
 
 /// A body of several pieces, one after the other.
-struct Pieces {
+pub(crate) struct Pieces {
     pieces: VecDeque<MediaContent>,
     /// Bytes that are still to come, if that is known.
     remaining: Option<u64>,
+}
+
+impl Pieces {
+    /// These pieces, of so many bytes together, if that is known.
+    pub(crate) fn new(pieces: impl Into<VecDeque<MediaContent>>, remaining: Option<u64>) -> Self {
+        Self { pieces: pieces.into(), remaining }
+    }
 }
 
 impl http_body::Body for Pieces {

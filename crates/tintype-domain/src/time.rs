@@ -3,7 +3,7 @@
 use std::{
     fmt,
     future::Future,
-    ops::Add,
+    ops::{Add, Sub},
     pin::Pin,
     time::{Duration, SystemTime},
 };
@@ -34,6 +34,14 @@ impl Add<Duration> for Timestamp {
 
     fn add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl Sub<Duration> for Timestamp {
+    type Output = Self;
+
+    fn sub(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 }
 

@@ -60,6 +60,14 @@ impl SigningKey {
         }
     }
 
+    /// Reads the key from a file.
+    ///
+    /// # Errors
+    /// [`SigningKeyError`] if the file cannot be read, or holds no key.
+    pub fn load(path: &Path) -> Result<Self, SigningKeyError> {
+        Self::parse(&fs::read_to_string(path)?)
+    }
+
     /// Parses a key file of Synapse, of Dendrite or of matrix-media-repo: the first key in it is the one that signs.
     ///
     /// # Errors

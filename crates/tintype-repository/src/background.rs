@@ -34,6 +34,11 @@ impl Background {
         self.runtime.spawn(async move { closing.run_until_cancelled(work).await });
     }
 
+    /// Resolves when the server stops.
+    pub(crate) async fn closing(&self) {
+        self.closing.cancelled().await;
+    }
+
     /// Whether the server stops.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.is_cancelled()

@@ -12,10 +12,13 @@ mod authenticate;
 mod background;
 mod fulfil;
 mod held;
+mod media_use;
 mod metrics;
 mod open;
 mod rates;
 mod receive;
+mod remote;
+mod remote_thumbnail;
 mod reserve;
 mod resume;
 mod rules;
@@ -23,31 +26,42 @@ mod sweep;
 mod thumbnail;
 mod waiting;
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{net::IpAddr, num::NonZeroUsize, sync::Arc};
 
 use moka::{future, sync};
-use tintype_domain::{Clock, Mxc, Randomness, Requester, Timestamp};
+use prometheus_client::registry::Registry;
+use tintype_domain::{Clock, Mxc, Randomness, Requester, ServerName, Timestamp};
+use tintype_federation::Federation;
 use tintype_storage::{
     blobs::{BlobsError, Files},
-    records::{Records, RecordsError, ThumbnailKey},
+    records::{MediaAge, MediaEndpoint, MediaRequestOutcome, Records, RecordsError, ThumbnailKey},
 };
 use tintype_thumbnails::Pool;
 
 use self::{
-    arrivals::Arrivals, authenticate::Tokens, background::Background, open::CachedMedia, rates::Limiters,
-    thumbnail::CachedThumbnail, waiting::WaitingRoom,
+    arrivals::Arrivals,
+    authenticate::Tokens,
+    background::Background,
+    media_use::{MediaUse, MediaUseCollector, MediaUses},
+    metrics::Metrics,
+    open::CachedMedia,
+    rates::{Action, Limiters},
+    remote::Fetches,
+    thumbnail::CachedThumbnail,
+    waiting::WaitingRoom,
 };
 pub use self::{
     arrivals::Arriving,
     authenticate::{Accounts, AuthenticateError, Local},
     fulfil::{Completion, FulfilError, Fulfilled, Kept, RETRY_WHILE_RECEIVING, Resumable},
-    metrics::Metrics,
+    media_use::ClientFamily,
     open::{Content, GrowingContent, MediaContent, OpenError, Opened, OpenedArriving, OpenedMedia},
     rates::{Rate, RateLimited},
     receive::{BodyError, ReceiveError, Upload},
+    remote::{FromOrigin, RemoteError},
     reserve::{ReserveError, Reserved},
     resume::{Append, UploadProgress},
-    rules::{Freeze, MediaServer, Rates, Rules, ThumbnailRules},
+    rules::{Freeze, MediaServer, Rates, RemoteRules, RemoteThumbnails, Rules, ThumbnailRules},
     thumbnail::{OpenedThumbnail, ThumbnailRequest, ThumbnailsError},
     waiting::{WaitingLimits, Wanted},
 };
@@ -58,7 +72,7 @@ pub struct Caller {
     /// Who.
     pub requester: Requester,
     /// From which address; what is not limited by user is limited by address.
-    pub address: std::net::IpAddr,
+    pub address: IpAddr,
 }
 
 /// Why the repository cannot do its work at the moment.
@@ -93,6 +107,20 @@ impl From<BlobsError> for StorageError {
     }
 }
 
+/// Why another server's signature is not even looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// It is one of ours: a request went out and came back.
+    #[error("this server does not ask itself")]
+    Ourselves,
+    /// It is not among the servers that are spoken with.
+    #[error("this server is not spoken with")]
+    NotAPeer,
+    /// Too many signatures came from one address.
+    #[error(transparent)]
+    RateLimited(#[from] RateLimited),
+}
+
 /// What a repository is made of.
 pub struct Parts {
     /// What exists.
@@ -101,6 +129,8 @@ pub struct Parts {
     pub blobs: Files,
     /// The servers whose media is kept here, and who has accounts there.
     pub servers: Vec<MediaServer>,
+    /// Other servers.
+    pub federation: Federation,
     /// What is allowed.
     pub rules: Rules,
     /// The time.
@@ -117,6 +147,7 @@ struct Inner {
     records: Records,
     blobs: Files,
     servers: Vec<MediaServer>,
+    federation: Federation,
     rules: Rules,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
@@ -128,6 +159,8 @@ struct Inner {
     painters: Pool,
     waiting: WaitingRoom,
     arrivals: Arrivals,
+    fetches: Fetches,
+    uses: Arc<MediaUses>,
     background: Background,
     metrics: Metrics,
 }
@@ -142,7 +175,7 @@ impl Repository {
     /// # Errors
     /// [`StorageError`] if records or blobs fail; nothing is served then.
     pub async fn open_all(parts: Parts) -> Result<Self, StorageError> {
-        let Parts { records, blobs, servers, rules, clock, randomness } = parts;
+        let Parts { records, blobs, servers, federation, rules, clock, randomness } = parts;
         let first_start = records.first_start(clock.now()).await?;
         sweep::what_a_crash_left(&records, &blobs).await?;
         let frozen_from = match rules.freeze {
@@ -163,6 +196,8 @@ impl Repository {
                 metrics.waits_ended_early.clone(),
             ),
             arrivals: Arrivals::default(),
+            fetches: Fetches::default(),
+            uses: Arc::default(),
             background: Background::here(),
             limiters: Limiters::new(&rules.rates),
             tokens: authenticate::tokens(rules.token_cache_time),
@@ -181,6 +216,7 @@ impl Repository {
             records,
             blobs,
             servers,
+            federation,
             rules,
             clock,
             randomness,
@@ -213,9 +249,36 @@ impl Repository {
         self.0.rules.max_upload_size
     }
 
-    /// What is counted, for the operator.
-    pub fn metrics(&self) -> &Metrics {
-        &self.0.metrics
+    /// Registers what is counted, for the operator, under `tintype_…`.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.0.metrics.register(registry);
+        registry.register_collector(Box::new(MediaUseCollector(Arc::clone(&self.0.uses))));
+    }
+
+    /// Counts a request for media. `stored` is when the media was, where it was found.
+    pub fn count_use(
+        &self,
+        client: ClientFamily,
+        endpoint: MediaEndpoint,
+        outcome: MediaRequestOutcome,
+        stored: Option<Timestamp>,
+    ) {
+        let age = stored.map_or(MediaAge::Unknown, |stored| media_use::age(stored, self.0.clock.now()));
+        self.0.uses.count(MediaUse { client, endpoint, outcome, age });
+    }
+
+    /// Whether media is exchanged with this server, which signed a request from `address`: asked before its keys are.
+    ///
+    /// # Errors
+    /// [`ServerError`] if it is not.
+    pub fn admit_server(&self, server: &ServerName, address: IpAddr) -> Result<(), ServerError> {
+        if self.0.servers.iter().any(|ours| ours.name == server) {
+            return Err(ServerError::Ourselves);
+        }
+        if !self.0.federation.is_peer(server) {
+            return Err(ServerError::NotAPeer);
+        }
+        Ok(self.0.limiters.check_address(Action::Authenticate, address)?)
     }
 
     /// Answers those early who wait for an upload, and whoever comes from now on, and lets those go who read one that was
@@ -229,6 +292,9 @@ impl Repository {
     pub async fn close(&self) {
         self.stop_waiting();
         self.0.background.close().await;
+        if let Err(error) = sweep::count(&self.0).await {
+            tracing::warn!(%error, "the last requests for media could not be counted");
+        }
         self.0.records.close().await;
     }
 }

@@ -19,11 +19,16 @@ pub struct Metrics {
     pub(crate) downloads_waiting: Gauge,
     downloads_streaming: Gauge,
     pub(crate) waits_ended_early: Counter,
+    fetches: Counter,
+    fetches_failed: Counter,
+    fetched_bytes: Counter,
+    evicted: Counter,
+    remote_cache_bytes: Gauge,
+    removals_pending: Gauge,
 }
 
 impl Metrics {
-    /// Registers the counters under `tintype_…`.
-    pub fn register(&self, registry: &mut Registry) {
+    pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("uploads", "Uploads that were stored", self.uploads.clone());
         registry.register_with_unit(
             "uploaded",
@@ -72,6 +77,54 @@ impl Metrics {
             "Downloads and thumbnails whose wait was ended to make room, or because the server stopped",
             self.waits_ended_early.clone(),
         );
+        registry.register("fetches", "Media that was asked of other servers", self.fetches.clone());
+        registry.register("fetches_failed", "Media that other servers did not give", self.fetches_failed.clone());
+        registry.register_with_unit(
+            "fetched",
+            "Bytes of media that other servers gave",
+            Unit::Bytes,
+            self.fetched_bytes.clone(),
+        );
+        registry.register(
+            "remote_cache_evicted",
+            "Responses of other servers that are not kept any more",
+            self.evicted.clone(),
+        );
+        registry.register_with_unit(
+            "remote_cache",
+            "Bytes of media of other servers that are kept, as of the last minute",
+            Unit::Bytes,
+            self.remote_cache_bytes.clone(),
+        );
+        registry.register(
+            "removals_pending",
+            "Files of deleted media that are still to be removed, as of the last minute",
+            self.removals_pending.clone(),
+        );
+    }
+
+    pub(crate) fn fetch_began(&self) {
+        self.fetches.inc();
+    }
+
+    pub(crate) fn fetch_failed(&self) {
+        self.fetches_failed.inc();
+    }
+
+    pub(crate) fn fetched(&self, bytes: u64) {
+        self.fetched_bytes.inc_by(bytes);
+    }
+
+    pub(crate) fn evicted(&self, responses: usize) {
+        self.evicted.inc_by(responses as u64);
+    }
+
+    pub(crate) fn remote_cache(&self, bytes: u64) {
+        self.remote_cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn removals_pending(&self, files: usize) {
+        self.removals_pending.set(i64::try_from(files).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn uploaded(&self, bytes: u64) {

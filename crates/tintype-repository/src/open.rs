@@ -16,15 +16,17 @@ use std::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use tintype_domain::{Mxc, Requester, Timestamp};
+use tintype_federation::FetchError;
 use tintype_storage::{
     blobs::{BlobFile, BlobStream, BlobsError, Growing, GrowingStream, Location},
-    records::{Body, MediaRecord, RecordsError},
+    records::{Body, FoundMedia, MediaRecord, RecordsError, RemoteKey},
 };
 
 use crate::{
     Arriving, Caller, RateLimited, Repository, StorageError,
     metrics::Counted,
     rates::Action,
+    remote::{FromOrigin, Remote, RemoteError, original},
     thumbnail::CachedThumbnail,
     waiting::{Wanted, Woken},
 };
@@ -80,6 +82,12 @@ pub enum MediaContent {
     Stream(BlobStream),
     /// What is there, and then what comes.
     Growing(GrowingMediaStream),
+}
+
+impl From<Bytes> for MediaContent {
+    fn from(bytes: Bytes) -> Self {
+        Self::Memory(bytes)
+    }
 }
 
 /// Bytes of an upload that is arriving.
@@ -158,24 +166,74 @@ pub enum OpenError {
     /// There is no such media here, or not for this requester: the two are not told apart.
     #[error("media not found")]
     NotFound,
+    /// It is frozen for those who come without a token: to them it is not there.
+    #[error("media not found")]
+    Frozen,
+    /// It is another server's, with which none of ours speaks.
+    #[error("there is no media from this server")]
+    NotAPeer,
+    /// It is another server's, and too large.
+    #[error("the media is too large to be taken from its server")]
+    TooLarge,
+    /// It is another server's, which did not give it.
+    #[error("the media's server did not give it: {0}")]
+    OriginFailed(String),
     /// It was promised, and did not come in time.
     #[error("the media has not been uploaded yet")]
     NotYetUploaded,
     /// The storage failed.
     #[error(transparent)]
-    Storage(StorageError),
+    Storage(Arc<StorageError>),
 }
 
 impl From<RecordsError> for OpenError {
     fn from(error: RecordsError) -> Self {
-        Self::Storage(error.into())
+        Self::Storage(Arc::new(error.into()))
     }
 }
 
 impl From<BlobsError> for OpenError {
     fn from(error: BlobsError) -> Self {
-        Self::Storage(error.into())
+        Self::Storage(Arc::new(error.into()))
     }
+}
+
+/// What a client is told of a server that asks us to come less often, without saying when to come again.
+const RETRY_ORIGIN: Duration = Duration::from_secs(10);
+
+/// What a client is told when as much is being fetched as can be.
+const RETRY_WHEN_BUSY: Duration = Duration::from_secs(2);
+
+impl From<RemoteError> for OpenError {
+    fn from(error: RemoteError) -> Self {
+        match error {
+            RemoteError::Origin(FetchError::NotAPeer) => Self::NotAPeer,
+            RemoteError::Origin(FetchError::NotFound) => Self::NotFound,
+            // What stops will be asked again as what did not come in time.
+            RemoteError::Origin(FetchError::NotYetUploaded) | RemoteError::Stopping => Self::NotYetUploaded,
+            RemoteError::Origin(FetchError::TooLarge) | RemoteError::TooLarge { .. } => Self::TooLarge,
+            RemoteError::Origin(FetchError::RateLimited { retry_after }) => {
+                Self::RateLimited(RateLimited { retry_after: retry_after.unwrap_or(RETRY_ORIGIN) })
+            }
+            RemoteError::Origin(error) => Self::OriginFailed(error.outline()),
+            RemoteError::Busy => Self::RateLimited(RateLimited { retry_after: RETRY_WHEN_BUSY }),
+            RemoteError::Storage(error) => Self::Storage(error),
+        }
+    }
+}
+
+impl OpenError {
+    fn is_removed(&self) -> bool {
+        match self {
+            Self::Storage(error) => matches!(&**error, StorageError::Blobs(error) if is_removed(error)),
+            _ => false,
+        }
+    }
+}
+
+/// Whether the bytes were removed between the look at their record and the opening of their file.
+pub(crate) fn is_removed(error: &BlobsError) -> bool {
+    matches!(error, BlobsError::Io(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
 /// A record as it is remembered, with its bytes if they are few.
@@ -183,9 +241,21 @@ impl From<BlobsError> for OpenError {
 pub struct CachedMedia {
     record: MediaRecord,
     pub(crate) body: Body,
+    /// Which response of another server it is; none for media of ours.
+    remote: Option<RemoteKey>,
 }
 
 impl CachedMedia {
+    /// Media of ours.
+    fn ours(found: FoundMedia) -> Self {
+        Self { record: found.record, body: found.body, remote: None }
+    }
+
+    /// A response of another server that is kept here.
+    pub(crate) fn kept(key: RemoteKey, found: FoundMedia) -> Self {
+        Self { record: found.record, body: found.body, remote: Some(key) }
+    }
+
     /// What is known of it.
     pub(crate) fn record(&self) -> &MediaRecord {
         &self.record
@@ -198,7 +268,8 @@ impl CachedMedia {
 
     /// Itself, served as a thumbnail of this type.
     pub(crate) fn as_its_own_thumbnail(&self, content_type: &'static str) -> CachedThumbnail {
-        CachedThumbnail { content_type, sha256: self.record.sha256, size: self.record.size, body: self.body.clone() }
+        let MediaRecord { sha256, size, created_at, .. } = self.record;
+        CachedThumbnail { content_type, sha256, size, body: self.body.clone(), created_at }
     }
 
     /// Bytes of its body that are held in memory.
@@ -238,14 +309,19 @@ impl Repository {
         mxc: &Mxc,
         wanted: Wanted,
         patience: Duration,
+        from_origin: FromOrigin,
     ) -> Result<Opened, OpenError> {
         self.0.limiters.check(Action::Download, caller)?;
         if let Some(record) = self.0.media.get(mxc) {
-            return self.opened(caller, record).await;
+            match self.opened(caller, mxc, record).await {
+                // It left the cache a moment ago: it is found anew.
+                Err(error) if error.is_removed() && !self.0.is_ours(mxc) => self.0.media.invalidate(mxc),
+                outcome => return outcome,
+            }
         }
         let deadline = self.deadline(patience);
-        match Box::pin(self.find(caller, mxc, deadline, wanted)).await? {
-            Found::Stored(record) => self.opened(caller, record).await,
+        match Box::pin(self.find(caller, mxc, deadline, wanted, from_origin)).await? {
+            Found::Stored(record) => self.opened(caller, mxc, record).await,
             Found::Arriving(arriving) => {
                 let counted = Arc::new(self.0.metrics.download_streams());
                 let content = GrowingContent { growing: Arc::clone(&arriving.growing), counted };
@@ -257,7 +333,7 @@ impl Repository {
         }
     }
 
-    /// The record of media that the caller may have, once it is whole.
+    /// The record of media of ours that the caller may have, once it is whole.
     pub(crate) async fn find_whole(
         &self,
         caller: &Caller,
@@ -265,10 +341,10 @@ impl Repository {
         patience: Duration,
     ) -> Result<Arc<CachedMedia>, OpenError> {
         if let Some(record) = self.0.media.get(mxc) {
-            return self.unless_frozen(caller, record);
+            return self.unless_frozen(caller, mxc, record);
         }
-        match Box::pin(self.find(caller, mxc, self.deadline(patience), Wanted::Whole)).await? {
-            Found::Stored(record) => self.unless_frozen(caller, record),
+        match Box::pin(self.find(caller, mxc, self.deadline(patience), Wanted::Whole, FromOrigin::Fetched)).await? {
+            Found::Stored(record) => self.unless_frozen(caller, mxc, record),
             Found::Arriving(_) | Found::Reserved(_) => Err(OpenError::NotYetUploaded),
             Found::Nothing => Err(OpenError::NotFound),
         }
@@ -291,7 +367,7 @@ impl Repository {
     pub(crate) async fn find_stored(&self, mxc: &Mxc) -> Result<Option<Arc<CachedMedia>>, RecordsError> {
         let found = Box::pin(self.0.records.find_media(mxc)).await?;
         Ok(found.map(|found| {
-            let cached = Arc::new(CachedMedia { record: found.record, body: found.body });
+            let cached = Arc::new(CachedMedia::ours(found));
             self.0.media.insert(mxc.clone(), Arc::clone(&cached));
             cached
         }))
@@ -301,25 +377,79 @@ impl Repository {
         self.0.clock.now() + patience.min(self.0.rules.max_wait)
     }
 
-    async fn opened(&self, caller: &Caller, record: Arc<CachedMedia>) -> Result<Opened, OpenError> {
-        let record = self.unless_frozen(caller, record)?;
+    async fn opened(&self, caller: &Caller, mxc: &Mxc, record: Arc<CachedMedia>) -> Result<Opened, OpenError> {
+        let record = self.unless_frozen(caller, mxc, record)?;
         let content = self.content(&record.body).await?;
         Ok(Opened::Stored(OpenedMedia { record, content }))
     }
 
-    fn unless_frozen(&self, caller: &Caller, record: Arc<CachedMedia>) -> Result<Arc<CachedMedia>, OpenError> {
-        if self.is_frozen(caller, record.record.created_at) { Err(OpenError::NotFound) } else { Ok(record) }
+    /// The record, if the caller may have it; that it was used is noted if it is kept only for as long as it is.
+    fn unless_frozen(
+        &self,
+        caller: &Caller,
+        mxc: &Mxc,
+        record: Arc<CachedMedia>,
+    ) -> Result<Arc<CachedMedia>, OpenError> {
+        if self.is_frozen(caller, mxc, record.record.created_at) {
+            return Err(OpenError::Frozen);
+        }
+        if let Some(key) = &record.remote {
+            // Media of others is never given to others again (MSC3916).
+            if matches!(caller.requester, Requester::Server(_)) {
+                return Err(OpenError::NotFound);
+            }
+            self.0.fetches.used(key, self.0.clock.now());
+        }
+        Ok(record)
     }
 
     /// Whether media from this time is kept from this caller (MSC3916, part 5).
-    fn is_frozen(&self, caller: &Caller, created_at: Timestamp) -> bool {
-        caller.requester == Requester::Anonymous && self.0.frozen_from.is_some_and(|from| created_at >= from)
+    pub(crate) fn is_frozen(&self, caller: &Caller, mxc: &Mxc, created_at: Timestamp) -> bool {
+        caller.requester == Requester::Anonymous
+            && self.0.frozen_from.is_some_and(|from| created_at >= from)
+            && !self.0.rules.freeze_exceptions.contains(mxc)
+    }
+
+    /// What there is of media of another server. What would be fetched now would be new, and so frozen for whoever is.
+    async fn find_remote(
+        &self,
+        caller: &Caller,
+        mxc: &Mxc,
+        patience: Duration,
+        wanted: Wanted,
+        from_origin: FromOrigin,
+    ) -> Result<Found, OpenError> {
+        if matches!(caller.requester, Requester::Server(_)) {
+            return Ok(Found::Nothing);
+        }
+        let key = original(mxc);
+        if let Some(kept) = self.find_kept(&key).await? {
+            return Ok(Found::Stored(kept));
+        }
+        if self.is_frozen(caller, mxc, self.0.clock.now()) {
+            return Err(OpenError::Frozen);
+        }
+        if from_origin == FromOrigin::CachedOnly {
+            return Ok(Found::Nothing);
+        }
+        Ok(match self.fetched(caller, &key, wanted, patience).await? {
+            Remote::Stored(stored) => Found::Stored(stored),
+            Remote::Arriving(arriving) => Found::Arriving(arriving),
+        })
     }
 
     /// What there is of the media, after waiting for it until `deadline` if it was promised.
-    async fn find(&self, caller: &Caller, mxc: &Mxc, deadline: Timestamp, wanted: Wanted) -> Result<Found, OpenError> {
+    async fn find(
+        &self,
+        caller: &Caller,
+        mxc: &Mxc,
+        deadline: Timestamp,
+        wanted: Wanted,
+        from_origin: FromOrigin,
+    ) -> Result<Found, OpenError> {
         if !self.0.is_ours(mxc) {
-            return Ok(Found::Nothing);
+            let patience = deadline.since(self.0.clock.now());
+            return self.find_remote(caller, mxc, patience, wanted, from_origin).await;
         }
         let (waiting, clock) = (&self.0.waiting, &self.0.clock);
         let mut waiter = None;
@@ -328,7 +458,7 @@ impl Repository {
             let found = self.look(mxc, wanted).await?;
             let now = clock.now();
             let promised = matches!(found, Found::Arriving(_) | Found::Reserved(_));
-            if promised && self.is_frozen(caller, now) {
+            if promised && self.is_frozen(caller, mxc, now) {
                 // It would be frozen when it is stored; and nobody holds a connection for that.
                 return Err(OpenError::NotYetUploaded);
             }

@@ -13,6 +13,7 @@ use governor::{
     clock::{Clock as _, DefaultClock},
     state::keyed::DashMapStateStore,
 };
+use tintype_domain::{Requester, ServerName};
 use tintype_http::forwarded::rate_key;
 
 use crate::{Caller, Rates};
@@ -45,6 +46,8 @@ pub(crate) enum Action {
     Download,
     Thumbnail,
     Authenticate,
+    ServeServer,
+    FetchServer,
 }
 
 /// Keys are hashes with a secret of this process: small, and nobody can aim for another's bucket.
@@ -58,6 +61,8 @@ pub(crate) struct Limiters {
     download: Buckets,
     thumbnail: Buckets,
     authenticate: Buckets,
+    serve_server: Buckets,
+    fetch_server: Buckets,
     checks: AtomicU32,
 }
 
@@ -72,16 +77,25 @@ impl Limiters {
             download: buckets(rates.download),
             thumbnail: buckets(rates.thumbnail),
             authenticate: buckets(rates.authenticate),
+            serve_server: buckets(rates.serve_server),
+            fetch_server: buckets(rates.fetch_server),
             checks: AtomicU32::new(1),
         }
     }
 
-    /// Takes one permission from the caller's bucket: the user's, or the address's where there is no user.
+    /// Takes one permission from the caller's bucket: the user's, the server's whatever it asks for, or the address's where
+    /// there is neither.
     pub(crate) fn check(&self, action: Action, caller: &Caller) -> Result<(), RateLimited> {
-        match caller.requester.user() {
-            Some(user) => self.take(action, self.hasher.hash_one(user.user_id.as_bytes())),
-            None => self.check_address(action, caller.address),
+        match &caller.requester {
+            Requester::User(user) => self.take(action, self.hasher.hash_one(user.user_id.as_bytes())),
+            Requester::Server(server) => self.take(Action::ServeServer, self.hasher.hash_one(server.as_bytes())),
+            Requester::Anonymous => self.check_address(action, caller.address),
         }
+    }
+
+    /// Takes one permission to ask this server for media.
+    pub(crate) fn check_fetch(&self, origin: &ServerName) -> Result<(), RateLimited> {
+        self.take(Action::FetchServer, self.hasher.hash_one(origin.as_bytes()))
     }
 
     /// Takes one permission from the address's bucket. An IPv6 address counts with its whole /64.
@@ -96,9 +110,12 @@ impl Limiters {
             Action::Download => &self.download,
             Action::Thumbnail => &self.thumbnail,
             Action::Authenticate => &self.authenticate,
+            Action::ServeServer => &self.serve_server,
+            Action::FetchServer => &self.fetch_server,
         };
         if self.checks.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIDY_EVERY) {
-            for buckets in [&self.create, &self.upload, &self.download, &self.thumbnail, &self.authenticate] {
+            let of_users = [&self.create, &self.upload, &self.download, &self.thumbnail, &self.authenticate];
+            for buckets in of_users.into_iter().chain([&self.serve_server, &self.fetch_server]) {
                 buckets.retain_recent();
             }
         }

@@ -11,10 +11,10 @@ use tintype_storage::{
 use crate::{Caller, RateLimited, Repository, StorageError, rates::Action};
 
 /// The longest `Content-Type` that is kept, in bytes. Types that are in use take less than a hundred.
-const MAX_CONTENT_TYPE: usize = 1024;
+pub(crate) const MAX_CONTENT_TYPE: usize = 1024;
 
 /// The longest file name that is kept, in bytes. File systems allow 255.
-const MAX_FILENAME: usize = 1024;
+pub(crate) const MAX_FILENAME: usize = 1024;
 
 /// What the uploader says of the body.
 #[derive(Debug, Clone)]

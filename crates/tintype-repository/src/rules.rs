@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use tintype_domain::{OwnedServerName, OwnedUserId, Timestamp};
+use tintype_domain::{Mxc, OwnedServerName, OwnedUserId, Timestamp};
 use tintype_storage::records::Quota;
 use tintype_thumbnails::Limits;
 
@@ -41,8 +41,12 @@ pub struct Rates {
     pub download: Rate,
     /// Thumbnails, likewise.
     pub thumbnail: Rate,
-    /// Access tokens that have to be looked up, per address.
+    /// Access tokens, and signatures of servers, that have to be looked up, per address.
     pub authenticate: Rate,
+    /// Requests for media by another server, per server.
+    pub serve_server: Rate,
+    /// Fetches of media from another server, per server.
+    pub fetch_server: Rate,
 }
 
 /// What thumbnails may cost.
@@ -56,6 +60,30 @@ pub struct ThumbnailRules {
     pub limits: Limits,
     /// Sizes kept for one picture.
     pub max_sizes: u32,
+}
+
+/// Where thumbnails of media come from that is another server's and is not kept here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RemoteThumbnails {
+    /// The media's origin is asked for the thumbnail: it is smaller than the media.
+    FromOrigin,
+    /// The media is fetched, and the thumbnail made here.
+    MadeHere,
+}
+
+/// Media of other servers.
+#[derive(Debug, Clone, Copy)]
+pub struct RemoteRules {
+    /// The size of the largest media that is taken, in bytes.
+    pub max_size: u64,
+    /// Where thumbnails come from.
+    pub thumbnails: RemoteThumbnails,
+    /// How long another server may take to begin its answer.
+    pub answer_time: Duration,
+    /// What is kept, in bytes; no limit if not given.
+    pub cache_bytes: Option<u64>,
+    /// How long it is kept after it was last used; for ever, if not given.
+    pub cache_age: Option<Duration>,
 }
 
 /// All rules.
@@ -83,6 +111,10 @@ pub struct Rules {
     pub rates: Rates,
     /// The freeze.
     pub freeze: Freeze,
+    /// What is never frozen: pictures that are shown to people who have not logged in.
+    pub freeze_exceptions: BTreeSet<Mxc>,
+    /// Media of other servers.
+    pub remote: RemoteRules,
     /// Thumbnails.
     pub thumbnails: ThumbnailRules,
     /// How long what is known of a token is believed.

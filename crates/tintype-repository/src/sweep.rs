@@ -1,10 +1,11 @@
-//! What nobody needs any more is removed: at the start what a crash left, and every minute what has expired.
+//! What nobody needs any more is removed: at the start what a crash left, and every minute what has expired, what other
+//! servers sent and nobody asks for any more, and the files of what was deleted.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tintype_storage::{
     blobs::{Files, Sweep},
-    records::{Expired, Records},
+    records::{EvictRemote, Expired, Records, RemoteKey, RemoteResponse, ThumbnailKey},
 };
 
 use crate::{Inner, StorageError, background::Observed};
@@ -54,6 +55,15 @@ pub(crate) fn what_expires(inner: &Arc<Inner>) {
             if let Err(error) = expired(&inner).await {
                 tracing::warn!(%error, "expired reservations could not be swept; it is tried again");
             }
+            if let Err(error) = unused(&inner).await {
+                tracing::warn!(%error, "the cache of remote media could not be swept; it is tried again");
+            }
+            if let Err(error) = count(&inner).await {
+                tracing::warn!(%error, "requests for media could not be counted; it is tried again");
+            }
+            if let Err(error) = unneeded(&inner).await {
+                tracing::warn!(%error, "files of deleted media could not be removed; it is tried again");
+            }
             alarm = inner.clock.reaches(inner.clock.now() + EVERY);
         }
     });
@@ -73,6 +83,78 @@ async fn expired(inner: &Inner) -> Result<(), StorageError> {
         }
         if swept.len() < AT_ONCE as usize {
             return Ok(());
+        }
+    }
+}
+
+/// Writes down who asked for media.
+pub(crate) async fn count(inner: &Inner) -> Result<(), StorageError> {
+    let keep = async |requests| inner.records.count_media_requests(requests).await;
+    Ok(inner.uses.record(inner.clock.now(), keep).await?)
+}
+
+/// Takes from the cache of remote media what was not used for too long, and the longest unused of what is too much.
+async fn unused(inner: &Inner) -> Result<(), StorageError> {
+    let used = inner.fetches.take_used();
+    if !used.is_empty() {
+        inner.records.touch_remote(used).await?;
+    }
+    let rules = &inner.rules.remote;
+    let now = inner.clock.now();
+    loop {
+        let evict = EvictRemote {
+            unused_since: rules.cache_age.map(|age| now - age),
+            max_bytes: rules.cache_bytes,
+            limit: AT_ONCE,
+            now,
+        };
+        let evicted = inner.records.evict_remote(evict).await?;
+        inner.metrics.evicted(evicted.keys.len());
+        for key in &evicted.keys {
+            inner.forget(key).await;
+        }
+        if evicted.keys.len() < AT_ONCE as usize {
+            break;
+        }
+    }
+    inner.metrics.remote_cache(inner.records.remote_usage().await?.bytes);
+    Ok(())
+}
+
+/// Removes the files of what was deleted. One that cannot be removed stays in the queue, and holds up no other.
+async fn unneeded(inner: &Inner) -> Result<(), StorageError> {
+    loop {
+        let queued = inner.records.removals(AT_ONCE).await?;
+        let (mut removed, mut stuck) = (Vec::new(), 0);
+        for location in queued {
+            match inner.blobs.remove(&location).await {
+                Ok(()) => removed.push(location),
+                Err(error) => {
+                    tracing::warn!(%error, location = location.as_str(), "a file could not be removed; it is tried again");
+                    stuck += 1;
+                }
+            }
+        }
+        inner.metrics.removals_pending(stuck);
+        let more = removed.len() == AT_ONCE as usize;
+        if !removed.is_empty() {
+            inner.records.removed(removed).await?;
+        }
+        if !more {
+            return Ok(());
+        }
+    }
+}
+
+impl Inner {
+    /// Forgets what is believed of a response without asking the records.
+    async fn forget(&self, key: &RemoteKey) {
+        match key.response {
+            RemoteResponse::Original => self.media.invalidate(&key.mxc),
+            RemoteResponse::Thumbnail { width, height, method } => {
+                let key = ThumbnailKey { mxc: key.mxc.clone(), width, height, method };
+                self.thumbnails.invalidate(&key).await;
+            }
         }
     }
 }

@@ -3,18 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tintype_domain::{ContentHash, Mxc};
+use tintype_domain::{ContentHash, Mxc, Timestamp};
 use tintype_storage::{
-    blobs::BlobsError,
+    blobs::{BlobsError, Location},
     records::{
-        Body, FoundThumbnail, InsertThumbnail, NewBlob, RecordsError, ThumbnailContent, ThumbnailKey, ThumbnailMethod,
-        ThumbnailOutcome,
+        Body, FoundThumbnail, InsertOutcome, InsertRemote, InsertThumbnail, NewBlob, Records, RecordsError,
+        ThumbnailContent, ThumbnailKey, ThumbnailMethod, ThumbnailOutcome,
     },
 };
 use tintype_thumbnails::{Dimensions, Method, PoolError, Request, Thumbnail, ThumbnailError};
 
 use crate::{
-    Caller, Content, OpenError, RateLimited, Repository, StorageError,
+    Caller, Content, FromOrigin, OpenError, RateLimited, Repository, StorageError,
     open::{CachedMedia, Source, in_memory},
     rates::Action,
 };
@@ -37,6 +37,8 @@ pub struct OpenedThumbnail {
     pub sha256: ContentHash,
     /// Its length in bytes.
     pub size: u64,
+    /// When it, or what it was made from, was stored.
+    pub created_at: Timestamp,
     /// Its bytes.
     pub content: Content,
 }
@@ -50,6 +52,18 @@ pub enum ThumbnailsError {
     /// There is no such media, or not for this requester.
     #[error("media not found")]
     NotFound,
+    /// It is frozen for those who come without a token.
+    #[error("media not found")]
+    Frozen,
+    /// The media is another server's, with which none of ours speaks.
+    #[error("there is no media from this server")]
+    NotAPeer,
+    /// The media is another server's, which did not give it.
+    #[error("the media's server did not give it: {0}")]
+    OriginFailed(String),
+    /// The media is another server's, and too large to be taken or to be worked on.
+    #[error("the media of another server is too large: {0}")]
+    RemoteTooLarge(String),
     /// The media was promised, and did not come in time.
     #[error("the media has not been uploaded yet")]
     NotYetUploaded,
@@ -69,8 +83,12 @@ impl From<OpenError> for ThumbnailsError {
         match error {
             OpenError::RateLimited(limited) => Self::RateLimited(limited),
             OpenError::NotFound => Self::NotFound,
+            OpenError::Frozen => Self::Frozen,
+            OpenError::NotAPeer => Self::NotAPeer,
+            OpenError::TooLarge => Self::RemoteTooLarge("it is more than is taken from other servers".to_owned()),
+            OpenError::OriginFailed(why) => Self::OriginFailed(why),
             OpenError::NotYetUploaded => Self::NotYetUploaded,
-            OpenError::Storage(error) => Self::Storage(Arc::new(error)),
+            OpenError::Storage(error) => Self::Storage(error),
         }
     }
 }
@@ -94,6 +112,8 @@ pub(crate) struct CachedThumbnail {
     pub(crate) sha256: ContentHash,
     pub(crate) size: u64,
     pub(crate) body: Body,
+    /// When it, or what it was made from, was stored.
+    pub(crate) created_at: Timestamp,
 }
 
 impl CachedThumbnail {
@@ -120,9 +140,9 @@ impl Repository {
         mxc: &Mxc,
         request: ThumbnailRequest,
         patience: Duration,
+        from_origin: FromOrigin,
     ) -> Result<OpenedThumbnail, ThumbnailsError> {
         self.0.limiters.check(Action::Thumbnail, caller)?;
-        let media = self.find_whole(caller, mxc, patience).await?;
         let key = ThumbnailKey {
             mxc: mxc.clone(),
             width: request.size.width(),
@@ -132,13 +152,22 @@ impl Repository {
                 Method::Crop => ThumbnailMethod::Crop,
             },
         };
+        if !self.0.is_ours(mxc) {
+            return Box::pin(self.remote_thumbnail(caller, key, request, patience, from_origin)).await;
+        }
+        let media = self.find_whole(caller, mxc, patience).await?;
         let making = self.find_or_make(&media, key.clone(), request);
         let thumbnail =
             Box::pin(self.0.thumbnails.try_get_with(key, making)).await.map_err(|error| (*error).clone())?;
+        Ok(self.opened_thumbnail(&thumbnail).await?)
+    }
+
+    pub(crate) async fn opened_thumbnail(&self, thumbnail: &CachedThumbnail) -> Result<OpenedThumbnail, BlobsError> {
         Ok(OpenedThumbnail {
             content_type: thumbnail.content_type,
             sha256: thumbnail.sha256,
             size: thumbnail.size,
+            created_at: thumbnail.created_at,
             content: self.content(&thumbnail.body).await?,
         })
     }
@@ -155,15 +184,29 @@ impl Repository {
             return Ok(Arc::new(match content {
                 ThumbnailContent::Original => media.as_its_own_thumbnail(content_type),
                 ThumbnailContent::Own(record, body) => {
-                    CachedThumbnail { content_type, sha256: record.sha256, size: record.size, body }
+                    let created_at = media.record().created_at;
+                    CachedThumbnail { content_type, sha256: record.sha256, size: record.size, body, created_at }
                 }
             }));
         }
         let made = self.make(media, request).await?;
-        self.keep(media, key, made).await
+        self.keep(media, made, |content_type, blob| {
+            Some(Insertion::Ours(InsertThumbnail {
+                key,
+                content_type,
+                blob,
+                created_at: self.0.clock.now(),
+                max_sizes: self.0.rules.thumbnails.max_sizes,
+            }))
+        })
+        .await
     }
 
-    async fn make(&self, media: &CachedMedia, request: ThumbnailRequest) -> Result<Thumbnail, ThumbnailsError> {
+    pub(crate) async fn make(
+        &self,
+        media: &CachedMedia,
+        request: ThumbnailRequest,
+    ) -> Result<Thumbnail, ThumbnailsError> {
         let limits = self.0.rules.thumbnails.limits;
         let source = self.content(&media.body).await?;
         let size = media.size();
@@ -197,50 +240,42 @@ impl Repository {
         }
     }
 
-    /// Stores a thumbnail that was made. If it cannot be stored it is served all the same.
-    async fn keep(
+    /// Stores a thumbnail that was made, as `insertion` says of its type and its own bytes, if it has any. If it cannot be
+    /// stored it is served all the same.
+    pub(crate) async fn keep(
         &self,
         media: &CachedMedia,
-        key: ThumbnailKey,
         made: Thumbnail,
+        insertion: impl FnOnce(&'static str, Option<NewBlob>) -> Option<Insertion>,
     ) -> Result<Arc<CachedThumbnail>, ThumbnailsError> {
         let (format, bytes) = match made {
             Thumbnail::Original { format, .. } => (format, None),
             Thumbnail::Encoded { format, bytes, .. } => (format, Some(Bytes::from(bytes))),
         };
         let content_type = format.content_type();
-        let insert = |blob| InsertThumbnail {
-            key,
-            content_type,
-            blob,
-            created_at: self.0.clock.now(),
-            max_sizes: self.0.rules.thumbnails.max_sizes,
-        };
         let Some(bytes) = bytes else {
-            kept(self.0.records.insert_thumbnail(insert(None)).await.map(|_| ()));
+            if let Some(insertion) = insertion(content_type, None) {
+                kept(insertion.run(&self.0.records).await.map(drop));
+            }
             return Ok(Arc::new(media.as_its_own_thumbnail(content_type)));
         };
         let (sha256, size) = (ContentHash::of(&bytes), bytes.len() as u64);
-        let blob = |body| NewBlob { sha256, size, body };
-        let outcome = if bytes.len() <= self.0.rules.inline_size {
-            self.0.records.insert_thumbnail(insert(Some(blob(Body::Inline(bytes.clone()))))).await.map(|_| ())
-        } else {
-            let (repository, bytes) = (self.clone(), bytes.clone());
-            let template = insert(None);
-            let insert = move |body| InsertThumbnail { blob: Some(NewBlob { sha256, size, body }), ..template };
-            // Finished even if everybody who waits for it goes away: a blob is never left without its record.
-            let keeping = self.0.background.finish(async move { repository.keep_in_file(bytes, insert).await });
-            keeping.await.unwrap_or(Err(RecordsError::Closed))
-        };
-        kept(outcome);
-        Ok(Arc::new(CachedThumbnail { content_type, sha256, size, body: Body::Inline(bytes) }))
+        let body = Body::Inline(bytes.clone());
+        if let Some(insertion) = insertion(content_type, Some(NewBlob { sha256, size, body })) {
+            kept(if bytes.len() <= self.0.rules.inline_size {
+                insertion.run(&self.0.records).await.map(drop)
+            } else {
+                let (repository, bytes) = (self.clone(), bytes.clone());
+                // Finished even if everybody who waits for it goes away: a blob is never left without its record.
+                let keeping = self.0.background.finish(async move { repository.keep_in_file(bytes, insertion).await });
+                keeping.await.unwrap_or(Err(RecordsError::Closed))
+            });
+        }
+        let created_at = media.record().created_at;
+        Ok(Arc::new(CachedThumbnail { content_type, sha256, size, body: Body::Inline(bytes), created_at }))
     }
 
-    async fn keep_in_file(
-        &self,
-        bytes: Bytes,
-        insert: impl FnOnce(Body) -> InsertThumbnail,
-    ) -> Result<(), RecordsError> {
+    async fn keep_in_file(&self, bytes: Bytes, insertion: Insertion) -> Result<(), RecordsError> {
         let written = async {
             let mut incoming = self.0.blobs.receive().await?;
             incoming.write(bytes).await?;
@@ -253,7 +288,7 @@ impl Repository {
                 return Ok(());
             }
         };
-        match self.0.records.insert_thumbnail(insert(Body::At(location.clone()))).await {
+        match insertion.at(location.clone()).run(&self.0.records).await {
             Ok(ThumbnailOutcome::Inserted) => self.0.blobs.recorded(&location).await,
             Ok(ThumbnailOutcome::NotNeeded) => self.discard(&location).await,
             Err(error) => {
@@ -262,6 +297,36 @@ impl Repository {
             }
         }
         Ok(())
+    }
+}
+
+/// The record of a thumbnail that was made: of media of ours, or of another server's.
+pub(crate) enum Insertion {
+    Ours(InsertThumbnail),
+    Remote(InsertRemote),
+}
+
+impl Insertion {
+    /// The same, with its bytes in the blob store.
+    fn at(mut self, location: Location) -> Self {
+        let blob = match &mut self {
+            Self::Ours(insert) => insert.blob.as_mut(),
+            Self::Remote(insert) => Some(&mut insert.blob),
+        };
+        if let Some(blob) = blob {
+            blob.body = Body::At(location);
+        }
+        self
+    }
+
+    async fn run(self, records: &Records) -> Result<ThumbnailOutcome, RecordsError> {
+        match self {
+            Self::Ours(insert) => records.insert_thumbnail(insert).await,
+            Self::Remote(insert) => Ok(match records.insert_remote(insert).await? {
+                InsertOutcome::Inserted => ThumbnailOutcome::Inserted,
+                InsertOutcome::Deduplicated | InsertOutcome::OverQuota => ThumbnailOutcome::NotNeeded,
+            }),
+        }
     }
 }
 
@@ -308,6 +373,6 @@ impl From<ThumbnailError> for ThumbnailsError {
 }
 
 /// The types that a thumbnail can have (client-server API, "Thumbnails").
-fn known_type(name: &str) -> Option<&'static str> {
+pub(crate) fn known_type(name: &str) -> Option<&'static str> {
     ["image/jpeg", "image/png", "image/gif", "image/webp", "image/apng"].into_iter().find(|known| *known == name)
 }

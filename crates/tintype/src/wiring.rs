@@ -1,14 +1,21 @@
 //! From the configuration to the parts, in the order of the journey of a request.
 
-use std::{collections::BTreeMap, fs, io, num::NonZeroUsize, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap, fs, io, num::NonZeroUsize, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
-use tintype_api::{Endpoints, HttpMetrics, QueryAccessToken, RequestLog, Tenant};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use tintype_api::{Endpoints, HttpMetrics, Ownership, QueryAccessToken, RequestLog, Tenant};
 use tintype_domain::{Clock, OwnedServerName, Randomness};
-use tintype_federation::SigningKey;
+use tintype_federation::{
+    AddressFilter, Federation, FederationParts, FetchTimes, Outbound, OutboundParts, Peers, Ports, SigningKey,
+};
 use tintype_homeserver::Homeserver;
 use tintype_repository::{
-    Accounts, Freeze, Local, MediaServer, Parts, Rates, Repository, Rules, ThumbnailRules, WaitingLimits,
+    Accounts, Freeze, Local, MediaServer, Parts, Rates, RemoteRules, RemoteThumbnails, Repository, Rules,
+    ThumbnailRules, WaitingLimits,
 };
 use tintype_storage::{
     blobs::Files,
@@ -16,7 +23,9 @@ use tintype_storage::{
 };
 use tintype_thumbnails::Limits;
 
-use crate::config::{ByteSize, Config, Duration as ConfigDuration, FreezeAt, Limit, Rate};
+use tokio::runtime::Handle;
+
+use crate::config::{self, ByteSize, Config, Duration as ConfigDuration, FreezeAt, Limit, Rate};
 
 /// Creates the folder so that only its owner can look into it: small media is in the database's file.
 pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
@@ -32,9 +41,56 @@ pub(crate) async fn records(config: &Config) -> anyhow::Result<Records> {
     Records::open_sqlite(&path).await.with_context(|| format!("the database {} cannot be opened", path.display()))
 }
 
+/// How long it may take to connect to one address of another server.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections to other servers, on this runtime.
+pub(crate) fn outbound(config: &Config, clock: Arc<dyn Clock>, runtime: Handle) -> anyhow::Result<Outbound> {
+    let federation = &config.federation;
+    let mut extra_roots = Vec::new();
+    for path in &federation.extra_ca_files {
+        let path = config.resolve(path);
+        let certificates = CertificateDer::pem_file_iter(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        extra_roots.extend(certificates.with_context(|| format!("the certificates in {}", path.display()))?);
+    }
+    let parts = OutboundParts {
+        filter: AddressFilter::new(federation.allow_addresses.clone()),
+        extra_roots,
+        nameservers: federation.nameservers.clone(),
+        ports: Ports::default(),
+        connect_timeout: CONNECT_TIMEOUT.min(federation.request_timeout.get()),
+        clock,
+        runtime,
+    };
+    Outbound::new(parts).context("connections to other servers")
+}
+
+/// Other servers: how they are reached, and who we are to them.
+pub(crate) fn federation(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    randomness: &dyn Randomness,
+    runtime: Handle,
+) -> anyhow::Result<Federation> {
+    let federation = &config.federation;
+    Ok(Federation::new(FederationParts {
+        outbound: outbound(config, Arc::clone(&clock), runtime)?,
+        key_servers: federation.key_servers.clone(),
+        peers: Peers::new(federation.allow_servers.clone(), federation.deny_servers.clone()),
+        signing_keys: signing_keys(config, randomness)?,
+        times: FetchTimes {
+            answer: federation.request_timeout.get(),
+            idle: federation.idle_timeout.get(),
+            total: federation.fetch_timeout.get(),
+        },
+        clock,
+    }))
+}
+
 /// Opens the repository: everything but HTTP.
 pub(crate) async fn repository(
     config: &Config,
+    federation: Federation,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
 ) -> anyhow::Result<Repository> {
@@ -54,7 +110,7 @@ pub(crate) async fn repository(
         })
     });
     let servers = servers.collect::<anyhow::Result<Vec<_>>>()?;
-    let parts = Parts { records, blobs, servers, rules: rules(config), clock, randomness };
+    let parts = Parts { records, blobs, servers, federation, rules: rules(config), clock, randomness };
     Ok(Repository::open_all(parts).await?)
 }
 
@@ -62,6 +118,7 @@ pub(crate) async fn repository(
 pub(crate) fn api(
     config: &Config,
     repository: Repository,
+    federation: Federation,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
     metrics: HttpMetrics,
@@ -70,12 +127,16 @@ pub(crate) fn api(
     let tenants = config
         .server
         .iter()
-        .map(|server| Tenant { server_name: server.name.clone(), hosts: server.hosts.clone() })
+        .map(|server| Tenant {
+            server_name: server.name.clone(),
+            hosts: server.hosts.clone(),
+            ownership: if server.owns_name() { Ownership::Ours } else { Ownership::Homeservers },
+        })
         .collect();
     let parts = tintype_api::Parts {
         repository,
         tenants,
-        signing_keys: signing_keys(config, &*randomness)?,
+        federation,
         trusted_proxies: config.http.trusted_proxies.clone(),
         query_access_token: if config.authentication.query_access_token {
             QueryAccessToken::Accepted
@@ -90,13 +151,18 @@ pub(crate) fn api(
     Ok(Endpoints::new(parts, metrics))
 }
 
-/// The keys of the servers that own their name here; made, where there are none yet.
+/// The keys of our servers. Of those that own their name here they are made, where there are none yet; of those that have
+/// a homeserver only some are known here.
 fn signing_keys(config: &Config, randomness: &dyn Randomness) -> anyhow::Result<BTreeMap<OwnedServerName, SigningKey>> {
     let mut keys = BTreeMap::new();
-    for server in config.server.iter().filter(|server| server.owns_name()) {
+    for server in &config.server {
         if let Some(path) = config.signing_key_path(server) {
-            let key = SigningKey::load_or_create(&path, randomness)
-                .with_context(|| format!("the signing key {} of {}", path.display(), server.name))?;
+            let key = if server.owns_name() {
+                SigningKey::load_or_create(&path, randomness)
+            } else {
+                SigningKey::load(&path)
+            };
+            let key = key.with_context(|| format!("the signing key {} of {}", path.display(), server.name))?;
             keys.insert(server.name.clone(), key);
         }
     }
@@ -133,11 +199,24 @@ fn rules(config: &Config) -> Rules {
             download: rate(limits.rates.download),
             thumbnail: rate(limits.rates.thumbnail),
             authenticate: rate(limits.rates.authenticate),
+            serve_server: rate(limits.rates.serve_server),
+            fetch_server: rate(limits.rates.fetch_server),
         },
         freeze: match config.legacy.freeze {
             FreezeAt::Never => Freeze::Never,
             FreezeAt::Now => Freeze::FromFirstStart,
             FreezeAt::At(time) => Freeze::From(time),
+        },
+        freeze_exceptions: config.legacy.exceptions.iter().cloned().collect(),
+        remote: RemoteRules {
+            max_size: limits.max_remote_size.bytes(),
+            thumbnails: match config.federation.remote_thumbnails {
+                config::RemoteThumbnails::Origin => RemoteThumbnails::FromOrigin,
+                config::RemoteThumbnails::Local => RemoteThumbnails::MadeHere,
+            },
+            answer_time: config.federation.request_timeout.get(),
+            cache_bytes: config.remote_cache.max_size.value().map(ByteSize::bytes),
+            cache_age: config.remote_cache.max_age.value().map(ConfigDuration::get),
         },
         thumbnails: ThumbnailRules {
             threads: NonZeroUsize::new(thumbnails.threads),

@@ -12,13 +12,14 @@ use tintype_http::{
     disposition::{disposition_for, format},
     range::{ByteRange, requested_of_unknown_length},
 };
-use tintype_repository::{Arriving, Caller, Content, OpenError, Opened, OpenedArriving, Wanted};
+use tintype_repository::{Arriving, Caller, Content, FromOrigin, OpenError, Opened, OpenedArriving, Wanted};
 
 use crate::{
     Api,
     edge::Head,
     error::MatrixError,
     media_path::MediaPath,
+    outcome::Outcome,
     patience::Patience,
     serve::{ARRIVING, PRIVATE, Representation, Source, entity_tag, respond},
 };
@@ -30,7 +31,7 @@ const FIXED: usize = 5;
 pub(crate) async fn get(State(api): State<Arc<Api>>, head: Head) -> Result<Response, MatrixError> {
     let caller = api.caller(&head).await?;
     let path = MediaPath::parse(head.request.uri(), FIXED)?;
-    download(&api, &caller, path, &head, PRIVATE).await
+    download(&api, &caller, path, &head, FromOrigin::Fetched, PRIVATE).await
 }
 
 /// Serves media to any caller: what is stored, what is arriving, and what arrives before the caller's patience ends.
@@ -39,15 +40,18 @@ pub(crate) async fn download(
     caller: &Caller,
     path: MediaPath,
     head: &Head,
+    from_origin: FromOrigin,
     cache_control: HeaderValue,
 ) -> Result<Response, MatrixError> {
     let patience = Patience::asked(head.request.uri().query())?;
     // The end of an answer without a length is the end of the connection in HTTP/1.0: a stump would look whole.
     let wanted = if head.request.version() < Version::HTTP_11 { Wanted::Whole } else { Wanted::Beginning };
-    let opened = api.parts.repository.open(caller, &path.mxc, wanted, patience.time).await;
+    let opened = api.parts.repository.open(caller, &path.mxc, wanted, patience.time, from_origin).await;
+    let mut stored = api.parts.clock.now();
     let representation = match opened.map_err(|error| patience.refusal(error.into()))? {
         Opened::Stored(media) => {
             let record = media.record();
+            stored = record.created_at;
             Representation {
                 etag: entity_tag(&record.sha256),
                 content_type: content_type(&record.content_type),
@@ -69,7 +73,8 @@ pub(crate) async fn download(
             }
         }
     };
-    Ok(respond(&head.request, &representation, &*api.parts.randomness))
+    let response = respond(&head.request, &representation, &*api.parts.randomness);
+    Ok(Outcome::Served { stored }.noted(response))
 }
 
 /// The bytes of media that is arriving. Where nobody knows how many there will be, a range gets what has arrived of it,
@@ -97,7 +102,7 @@ fn range_of_unknown_length(method: &Method, headers: &HeaderMap, etag: &ETag) ->
     if counts { requested_of_unknown_length(headers) } else { None }
 }
 
-fn content_type(declared: &[u8]) -> HeaderValue {
+pub(crate) fn content_type(declared: &[u8]) -> HeaderValue {
     // It came in as a header's value, so it is one.
     HeaderValue::from_bytes(declared).unwrap_or(HeaderValue::from_static("application/octet-stream"))
 }

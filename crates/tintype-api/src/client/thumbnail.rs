@@ -7,7 +7,7 @@ use tintype_http::{
     disposition::{Disposition, format},
     query::{Query, QueryError},
 };
-use tintype_repository::{Caller, ThumbnailRequest};
+use tintype_repository::{Caller, FromOrigin, ThumbnailRequest};
 use tintype_thumbnails::{Dimensions, Method};
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     edge::Head,
     error::MatrixError,
     media_path::MediaPath,
+    outcome::Outcome,
     patience::Patience,
     serve::{PRIVATE, Representation, Source, entity_tag, respond},
 };
@@ -26,7 +27,7 @@ const FIXED: usize = 5;
 pub(crate) async fn get(State(api): State<Arc<Api>>, head: Head) -> Result<Response, MatrixError> {
     let caller = api.caller(&head).await?;
     let path = MediaPath::parse(head.request.uri(), FIXED)?;
-    thumbnail(&api, &caller, path, &head, PRIVATE).await
+    thumbnail(&api, &caller, path, &head, FromOrigin::Fetched, PRIVATE).await
 }
 
 /// Serves a thumbnail to any caller.
@@ -35,27 +36,34 @@ pub(crate) async fn thumbnail(
     caller: &Caller,
     path: MediaPath,
     head: &Head,
+    from_origin: FromOrigin,
     cache_control: HeaderValue,
 ) -> Result<Response, MatrixError> {
     let query = head.request.uri().query();
     let wanted = thumbnail_request(query)?;
     let patience = Patience::asked(query)?;
-    let thumbnail = api.parts.repository.thumbnail(caller, &path.mxc, wanted, patience.time).await;
+    let thumbnail = api.parts.repository.thumbnail(caller, &path.mxc, wanted, patience.time, from_origin).await;
     let thumbnail = thumbnail.map_err(|error| patience.refusal(error.into()))?;
-    let extension = thumbnail.content_type.strip_prefix("image/").unwrap_or("bin");
     let representation = Representation {
         etag: entity_tag(&thumbnail.sha256),
         content_type: HeaderValue::from_static(thumbnail.content_type),
-        disposition: format(Disposition::Inline, Some(&format!("thumbnail.{extension}"))),
+        disposition: disposition(thumbnail.content_type),
         cache_control,
         source: Source::Known(thumbnail.content, thumbnail.size),
     };
-    Ok(respond(&head.request, &representation, &*api.parts.randomness))
+    let response = respond(&head.request, &representation, &*api.parts.randomness);
+    Ok(Outcome::Served { stored: thumbnail.created_at }.noted(response))
+}
+
+/// Shown in the page, and called after its type.
+pub(crate) fn disposition(content_type: &str) -> HeaderValue {
+    let extension = content_type.strip_prefix("image/").unwrap_or("bin");
+    format(Disposition::Inline, Some(&format!("thumbnail.{extension}")))
 }
 
 /// `width` and `height` are required; `method` is `scale` if it is not given. `animated` is a wish that may be declined,
 /// and so far always is.
-fn thumbnail_request(query: Option<&str>) -> Result<ThumbnailRequest, MatrixError> {
+pub(crate) fn thumbnail_request(query: Option<&str>) -> Result<ThumbnailRequest, MatrixError> {
     let query = Query::parse(query)?;
     let pixels = |name| {
         query.required_u32(name).map_err(|error| match error {

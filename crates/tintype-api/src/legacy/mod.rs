@@ -5,12 +5,19 @@ pub(crate) mod download;
 pub(crate) mod thumbnail;
 
 use tintype_domain::Requester;
-use tintype_repository::Caller;
+use tintype_http::query::Query;
+use tintype_repository::{Caller, FromOrigin};
 
-use crate::edge::Head;
+use crate::{edge::Head, error::MatrixError};
 
 /// Segments before the server name.
 const FIXED: usize = 4;
+
+/// Whether media of other servers may be fetched for this request (`allow_remote`, which is true if it is not given).
+fn from_origin(query: Option<&str>) -> Result<FromOrigin, MatrixError> {
+    let allowed = Query::parse(query)?.bool("allow_remote")?;
+    Ok(if allowed == Some(false) { FromOrigin::CachedOnly } else { FromOrigin::Fetched })
+}
 
 /// Nobody in particular.
 fn anonymous(head: &Head) -> Caller {

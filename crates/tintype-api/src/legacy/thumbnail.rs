@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
 
-use super::{FIXED, anonymous};
+use super::{FIXED, anonymous, from_origin};
 use crate::{Api, client::thumbnail::thumbnail, edge::Head, error::MatrixError, media_path::MediaPath, serve::PUBLIC};
 
 /// Serves what is not frozen to anybody.
 pub(crate) async fn get(State(api): State<Arc<Api>>, head: Head) -> Result<Response, MatrixError> {
     let path = MediaPath::parse(head.request.uri(), FIXED)?;
-    thumbnail(&api, &anonymous(&head), path, &head, PUBLIC).await
+    let from_origin = from_origin(head.request.uri().query())?;
+    thumbnail(&api, &anonymous(&head), path, &head, from_origin, PUBLIC).await
 }

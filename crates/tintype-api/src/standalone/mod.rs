@@ -9,11 +9,11 @@ mod whoami;
 use std::sync::Arc;
 
 use axum::{Router, routing::get};
-use tintype_domain::{OwnedServerName, ServerName};
+use tintype_domain::OwnedServerName;
 use tintype_federation::SigningKey;
 
 use crate::{
-    Api,
+    Api, Ownership,
     edge::Head,
     error::{MatrixError, unrecognized},
 };
@@ -35,7 +35,9 @@ impl Api {
     /// 404 `M_UNRECOGNIZED` if a homeserver answers for it.
     fn owned(&self, head: &Head) -> Result<(&OwnedServerName, &SigningKey), MatrixError> {
         let tenant = self.tenant(&head.request)?;
-        let key = self.parts.signing_keys.get::<ServerName>(&tenant.server_name);
+        let key = Some(tenant)
+            .filter(|tenant| tenant.ownership == Ownership::Ours)
+            .and_then(|tenant| self.parts.federation.signing_key(&tenant.server_name));
         let key = key.ok_or_else(|| unrecognized(axum::http::StatusCode::NOT_FOUND))?;
         Ok((&tenant.server_name, key))
     }

@@ -1,7 +1,7 @@
 //! A reservation under requests that end anywhere: on real storage, without HTTP.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     future::{Future, poll_fn},
     net::{IpAddr, Ipv4Addr},
     num::{NonZeroU32, NonZeroUsize},
@@ -15,17 +15,20 @@ use futures_util::stream;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tempfile::TempDir;
 use tintype_domain::{ManualClock, OsRandomness, Requester, ServerName, User, UserId};
+use tintype_federation::{
+    AddressFilter, Federation, FederationParts, FetchTimes, Outbound, OutboundParts, Peers, Ports,
+};
 use tintype_storage::{
     blobs::Files,
     records::{Claim, InsertReservation, Quota, Records},
 };
 use tintype_thumbnails::Limits;
-use tokio::time::timeout;
+use tokio::{runtime::Handle, time::timeout};
 
 use super::*;
 use crate::{
-    Accounts, Append, Freeze, Local, MediaServer, Parts, Rate, Rates, Rules, ThumbnailRules, UploadProgress,
-    WaitingLimits,
+    Accounts, Append, Freeze, Local, MediaServer, Parts, Rate, Rates, RemoteRules, RemoteThumbnails, Rules,
+    ThumbnailRules, UploadProgress, WaitingLimits,
 };
 
 /// How long something may take that has to happen: long enough for any machine, and waited for only by a failure.
@@ -55,13 +58,54 @@ fn rules() -> Rules {
         waiting: WaitingLimits { total: 100, per_user: 100 },
         stream: true,
         limit_info_uri: None,
-        rates: Rates { create: often, upload: often, download: often, thumbnail: often, authenticate: often },
+        rates: Rates {
+            create: often,
+            upload: often,
+            download: often,
+            thumbnail: often,
+            authenticate: often,
+            serve_server: often,
+            fetch_server: often,
+        },
         freeze: Freeze::Never,
+        freeze_exceptions: BTreeSet::new(),
+        remote: RemoteRules {
+            max_size: 1024 * 1024,
+            thumbnails: RemoteThumbnails::FromOrigin,
+            answer_time: Duration::from_secs(1),
+            cache_bytes: None,
+            cache_age: None,
+        },
         thumbnails: ThumbnailRules { threads: NonZeroUsize::new(1), queue: 1, limits: Limits::default(), max_sizes: 1 },
         token_cache_time: Duration::from_secs(1),
         cache_bytes: 1024 * 1024,
         cache_time: Duration::from_mins(1),
     }
+}
+
+/// Other servers, of which none is asked here.
+fn nobody_elses(clock: Arc<ManualClock>) -> Federation {
+    let outbound = Outbound::new(OutboundParts {
+        filter: AddressFilter::new(Vec::new()),
+        extra_roots: Vec::new(),
+        nameservers: vec![(Ipv4Addr::LOCALHOST, 1).into()],
+        ports: Ports::default(),
+        connect_timeout: Duration::from_secs(1),
+        clock: Arc::<ManualClock>::clone(&clock) as Arc<dyn tintype_domain::Clock>,
+        runtime: Handle::current(),
+    });
+    Federation::new(FederationParts {
+        outbound: outbound.unwrap(),
+        key_servers: Vec::new(),
+        peers: Peers::default(),
+        signing_keys: BTreeMap::new(),
+        times: FetchTimes {
+            answer: Duration::from_secs(1),
+            idle: Duration::from_secs(1),
+            total: Duration::from_secs(1),
+        },
+        clock,
+    })
 }
 
 fn user(id: &str) -> Caller {
@@ -86,6 +130,7 @@ impl Installation {
             records: Records::open_sqlite(&folder.path().join("records.db")).await.unwrap(),
             blobs: Files::open(&folder.path().join("media"), Arc::new(OsRandomness)).unwrap(),
             servers: vec![server],
+            federation: nobody_elses(Arc::clone(&clock)),
             rules: rules(),
             clock: Arc::clone(&clock) as Arc<dyn tintype_domain::Clock>,
             randomness: Arc::new(OsRandomness),
@@ -140,7 +185,7 @@ impl Installation {
 
     fn metric(&self, name: &str) -> i64 {
         let mut registry = Registry::default();
-        self.repository.metrics().register(&mut registry);
+        self.repository.register_metrics(&mut registry);
         let mut text = String::new();
         encode(&mut text, &registry).unwrap();
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());

@@ -98,9 +98,11 @@ impl Records {
 }
 
 impl MediaEndpoint {
-    const ALL: [Self; 2] = [Self::Old, Self::New];
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Old, Self::New];
 
-    fn as_str(self) -> &'static str {
+    /// Its name, in records and metrics.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Old => "old",
             Self::New => "new",
@@ -109,9 +111,11 @@ impl MediaEndpoint {
 }
 
 impl MediaRequestOutcome {
-    const ALL: [Self; 3] = [Self::Served, Self::Frozen, Self::Other];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Served, Self::Frozen, Self::Other];
 
-    fn as_str(self) -> &'static str {
+    /// Its name, in records and metrics.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Served => "served",
             Self::Frozen => "frozen",
@@ -121,9 +125,11 @@ impl MediaRequestOutcome {
 }
 
 impl MediaAge {
-    const ALL: [Self; 5] = [Self::Day, Self::Week, Self::Month, Self::Older, Self::Unknown];
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Day, Self::Week, Self::Month, Self::Older, Self::Unknown];
 
-    fn as_str(self) -> &'static str {
+    /// Its name, in records and metrics.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Day => "1d",
             Self::Week => "7d",

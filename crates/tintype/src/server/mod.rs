@@ -1,6 +1,7 @@
 //! A running server: listeners in front, the repository behind, and an orderly end.
 
 mod connections;
+mod elsewhere;
 mod listener;
 mod stall;
 
@@ -17,6 +18,7 @@ use tower::ServiceExt as _;
 pub use self::listener::Address;
 use self::{
     connections::{Answer, Connections, Limits},
+    elsewhere::Elsewhere,
     listener::Listener,
 };
 use crate::{
@@ -32,6 +34,7 @@ pub struct Server {
     addresses: Vec<Address>,
     telemetry_address: Address,
     drain_timeout: Duration,
+    _elsewhere: Elsewhere,
 }
 
 impl Server {
@@ -53,12 +56,16 @@ impl Server {
             listeners.push(Listener::bind(address).await?);
         }
         let telemetry_listener = Listener::bind(&config.telemetry.listen).await?;
-        let repository = wiring::repository(config, Arc::clone(&clock), Arc::clone(&randomness)).await?;
+        let elsewhere = Elsewhere::start()?;
+        let federation = wiring::federation(config, Arc::clone(&clock), &*randomness, elsewhere.handle())?;
+        let (time, random) = (Arc::clone(&clock), Arc::clone(&randomness));
+        let repository = wiring::repository(config, federation.clone(), time, random).await?;
 
         let mut registry = Registry::with_prefix("tintype");
         let http_metrics = HttpMetrics::register(&mut registry);
-        repository.metrics().register(&mut registry);
-        let endpoints = wiring::api(config, repository.clone(), clock, randomness, http_metrics, request_log)?;
+        repository.register_metrics(&mut registry);
+        let endpoints =
+            wiring::api(config, repository.clone(), federation, clock, randomness, http_metrics, request_log)?;
 
         let limits = Limits {
             max_connections: config.http.max_connections.get(),
@@ -77,7 +84,15 @@ impl Server {
             Connections::new(&telemetry_router, NonZeroUsize::MIN, Limits { max_connections: 64, ..limits })?;
         telemetry.accept_from(telemetry_listener);
         let drain_timeout = ConfigDuration::get(config.http.drain_timeout);
-        Ok(Self { repository, connections, telemetry, addresses, telemetry_address, drain_timeout })
+        Ok(Self {
+            repository,
+            connections,
+            telemetry,
+            addresses,
+            telemetry_address,
+            drain_timeout,
+            _elsewhere: elsewhere,
+        })
     }
 
     /// Where clients reach it.

@@ -1,0 +1,41 @@
+//! `GET /_matrix/federation/v1/media/download/{mediaId}`, also as `unstable/org.matrix.msc3916.v2`.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::{HeaderValue, Version},
+    response::Response,
+};
+use tintype_http::disposition::{disposition_for, format};
+use tintype_repository::{Arriving, Content, FromOrigin, Opened, Wanted};
+
+use super::{Media, mixed};
+use crate::{Api, client::download::content_type, edge::Head, error::MatrixError, patience::Patience};
+
+/// Serves media of ours to another server, from its first byte on while it is still arriving.
+pub(crate) async fn get(State(api): State<Arc<Api>>, head: Head) -> Result<Response, MatrixError> {
+    let asking = api.server(&head).await?;
+    let mxc = asking.media(head.request.uri())?;
+    let patience = Patience::asked(head.request.uri().query())?;
+    // As for clients: with HTTP/1.0 a stump would look whole.
+    let wanted = if head.request.version() < Version::HTTP_11 { Wanted::Whole } else { Wanted::Beginning };
+    let opened = api.parts.repository.open(&asking.caller, &mxc, wanted, patience.time, FromOrigin::CachedOnly).await;
+    let (declared, filename, media) = match opened.map_err(|error| patience.refusal(error.into()))? {
+        Opened::Stored(media) => {
+            let record = media.record();
+            let labels = (record.content_type.clone(), record.filename.clone());
+            (labels.0, labels.1, Media::Known(media.content.clone(), record.size))
+        }
+        Opened::Arriving(opened) => {
+            let Arriving { content_type, filename, .. } = &*opened.arriving;
+            let media = match opened.content.length() {
+                Some(length) => Media::Known(Content::Growing(opened.content.clone()), length),
+                None => Media::Unknown(opened.content.clone()),
+            };
+            (content_type.clone(), filename.clone(), media)
+        }
+    };
+    let disposition: HeaderValue = format(disposition_for(&declared), filename.as_deref());
+    Ok(mixed(&api, &content_type(&declared), &disposition, media))
+}

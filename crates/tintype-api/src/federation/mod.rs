@@ -1,0 +1,107 @@
+//! What other servers ask for: media of ours, and only of ours, with a signature that says who they are (server-server
+//! API, "Content Repository"; MSC3916).
+
+pub(crate) mod download;
+pub(crate) mod thumbnail;
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, Uri, header},
+    response::Response,
+};
+use serde_json::Map;
+use tintype_domain::{MediaId, Mxc, OwnedServerName, Requester};
+use tintype_federation::{MediaHead, MixedEncoder, SignedRequest, XMatrix};
+use tintype_http::path::{decode_segment, segments};
+use tintype_repository::{Caller, Content, GrowingContent};
+
+use crate::{Api, edge::Head, error::MatrixError, serve::Pieces};
+
+/// Who asks whom.
+pub(crate) struct Asking {
+    /// The server that signed the request.
+    pub(crate) caller: Caller,
+    /// The server of ours that it was sent to.
+    pub(crate) destination: OwnedServerName,
+}
+
+impl Api {
+    /// The server that makes the request. Lists and rates are asked before anything is looked up for it.
+    ///
+    /// # Errors
+    /// 401 `M_UNAUTHORIZED` without a signature that holds, 403 for a server that is not spoken with, 404 for ourselves.
+    pub(crate) async fn server(&self, head: &Head) -> Result<Asking, MatrixError> {
+        let Head { request, trace } = head;
+        let authorization = request.headers().get_all(header::AUTHORIZATION);
+        let authorization = authorization.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
+        for header in &authorization {
+            if let Ok(signature) = XMatrix::parse(header) {
+                self.parts.repository.admit_server(&signature.origin, trace.address)?;
+            }
+        }
+        let names = self.parts.tenants.iter().map(|tenant| tenant.server_name.clone()).collect::<Vec<_>>();
+        // Without a destination it is whoever it was sent to; where that cannot be told nobody is, and it has to name one.
+        let host = self.tenant(request).map_or(&names[0], |tenant| &tenant.server_name);
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        let method = request.method().as_str();
+        let signed = SignedRequest { method, target, authorization, names: &names, host };
+        let authenticated = self.parts.federation.authenticate(&signed).await?;
+        trace.server(&authenticated.origin);
+        Ok(Asking {
+            caller: Caller { requester: Requester::Server(authenticated.origin), address: trace.address },
+            destination: authenticated.destination,
+        })
+    }
+}
+
+impl Asking {
+    /// The media that a path names: `…/media/{download,thumbnail}/{mediaId}`, of the server that was asked.
+    ///
+    /// # Errors
+    /// 404 `M_NOT_FOUND` for a media ID outside the grammar.
+    pub(crate) fn media(&self, uri: &Uri) -> Result<Mxc, MatrixError> {
+        let id = segments(uri.path()).next_back().and_then(|segment| decode_segment(segment).ok());
+        let media_id = id.and_then(|id| MediaId::parse(&id).ok()).ok_or_else(MatrixError::not_found)?;
+        Ok(Mxc { server_name: self.destination.clone(), media_id })
+    }
+}
+
+/// The bytes of an answer's second part, and their number if that is known.
+pub(crate) enum Media {
+    Known(Content, u64),
+    Unknown(GrowingContent),
+}
+
+/// `multipart/mixed` with what is said of the media, which is nothing so far, and the media.
+pub(crate) fn mixed(api: &Api, content_type: &HeaderValue, disposition: &HeaderValue, media: Media) -> Response {
+    let encoder = MixedEncoder::new(&*api.parts.randomness);
+    let length = match media {
+        Media::Known(_, length) => Some(length),
+        Media::Unknown(_) => None,
+    };
+    let head = encoder.head(
+        &Map::new(),
+        &MediaHead {
+            content_type: Some(content_type.as_bytes().to_vec()),
+            content_disposition: Some(disposition.as_bytes().to_vec()),
+            content_length: length,
+            location: None,
+        },
+    );
+    let bytes = match media {
+        Media::Known(content, length) => content.range(0..length),
+        Media::Unknown(content) => content.range(0, None),
+    };
+    let remaining = length.map(|length| head.len() as u64 + length + encoder.tail().len() as u64);
+    let body = Pieces::new([head.into(), bytes, encoder.tail().into()], remaining);
+    let mut response = Response::new(Body::new(body));
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, encoder.content_type());
+    // Nobody on the way may answer the next one, who has to sign as well.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(length) = remaining {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    response
+}

@@ -1,0 +1,29 @@
+//! `GET /_matrix/federation/v1/media/thumbnail/{mediaId}`, also as `unstable/org.matrix.msc3916.v2`.
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::HeaderValue, response::Response};
+use tintype_repository::FromOrigin;
+
+use super::{Media, mixed};
+use crate::{
+    Api,
+    client::thumbnail::{disposition, thumbnail_request},
+    edge::Head,
+    error::MatrixError,
+    patience::Patience,
+};
+
+/// Serves a thumbnail of media of ours to another server.
+pub(crate) async fn get(State(api): State<Arc<Api>>, head: Head) -> Result<Response, MatrixError> {
+    let asking = api.server(&head).await?;
+    let mxc = asking.media(head.request.uri())?;
+    let query = head.request.uri().query();
+    let (wanted, patience) = (thumbnail_request(query)?, Patience::asked(query)?);
+    let caller = &asking.caller;
+    let thumbnail = api.parts.repository.thumbnail(caller, &mxc, wanted, patience.time, FromOrigin::CachedOnly).await;
+    let thumbnail = thumbnail.map_err(|error| patience.refusal(error.into()))?;
+    let content_type = HeaderValue::from_static(thumbnail.content_type);
+    let media = Media::Known(thumbnail.content, thumbnail.size);
+    Ok(mixed(&api, &content_type, &disposition(thumbnail.content_type), media))
+}

@@ -1,0 +1,158 @@
+//! A thumbnail of another server's media: kept from earlier, made from what is kept here, or asked of the origin, which
+//! costs less than to fetch the whole.
+
+use std::{sync::Arc, time::Duration};
+
+use tintype_domain::Requester;
+use tintype_storage::records::{InsertRemote, RemoteKey, RemoteResponse, ThumbnailKey};
+
+use crate::{
+    Caller, FromOrigin, OpenError, OpenedThumbnail, RemoteThumbnails, Repository, ThumbnailRequest, ThumbnailsError,
+    Wanted,
+    open::{CachedMedia, is_removed},
+    remote::{Remote, original},
+    thumbnail::{CachedThumbnail, Insertion, known_type},
+};
+
+impl Repository {
+    /// Opens a thumbnail of another server's media for the caller.
+    ///
+    /// # Errors
+    /// A [`ThumbnailsError`].
+    pub(crate) async fn remote_thumbnail(
+        &self,
+        caller: &Caller,
+        key: ThumbnailKey,
+        request: ThumbnailRequest,
+        patience: Duration,
+        from_origin: FromOrigin,
+    ) -> Result<OpenedThumbnail, ThumbnailsError> {
+        if matches!(caller.requester, Requester::Server(_)) {
+            return Err(ThumbnailsError::NotFound);
+        }
+        let find = || self.find_remote_thumbnail(caller, &key, request, patience, from_origin);
+        let thumbnail = find().await?;
+        self.0.fetches.used(&remote_key(&key), self.0.clock.now());
+        match self.opened_thumbnail(&thumbnail).await {
+            Ok(opened) => Ok(opened),
+            Err(error) if is_removed(&error) => {
+                // It left the cache a moment ago: it is found anew.
+                self.0.media.invalidate(&key.mxc);
+                self.0.thumbnails.invalidate(&key).await;
+                Ok(self.opened_thumbnail(&*find().await?).await?)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn find_remote_thumbnail(
+        &self,
+        caller: &Caller,
+        key: &ThumbnailKey,
+        request: ThumbnailRequest,
+        patience: Duration,
+        from_origin: FromOrigin,
+    ) -> Result<Arc<CachedThumbnail>, ThumbnailsError> {
+        let frozen = self.is_frozen(caller, &key.mxc, self.0.clock.now());
+        if frozen || from_origin == FromOrigin::CachedOnly {
+            // Nothing is fetched for this caller; and nobody else is to share in that.
+            let kept = match self.0.thumbnails.get(key).await {
+                Some(kept) => Some(kept),
+                None => self.kept_or_made(key, request).await?,
+            };
+            return match kept {
+                Some(kept) if !self.is_frozen(caller, &key.mxc, kept.created_at) => Ok(kept),
+                _ if frozen => Err(ThumbnailsError::Frozen),
+                _ => Err(ThumbnailsError::NotFound),
+            };
+        }
+        let finding = self.kept_or_fetched(caller, key, request, patience);
+        let found = Box::pin(self.0.thumbnails.try_get_with_by_ref(key, finding)).await;
+        found.map_err(|error| (*error).clone())
+    }
+
+    /// What is kept of it, or can be made of what is kept.
+    async fn kept_or_made(
+        &self,
+        key: &ThumbnailKey,
+        request: ThumbnailRequest,
+    ) -> Result<Option<Arc<CachedThumbnail>>, ThumbnailsError> {
+        if let Some(kept) = self.find_kept(&remote_key(key)).await?
+            && let Some(thumbnail) = as_thumbnail(&kept)
+        {
+            return Ok(Some(thumbnail));
+        }
+        match self.find_kept(&original(&key.mxc)).await? {
+            Some(media) => self.made_from(&media, key, request).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn kept_or_fetched(
+        &self,
+        caller: &Caller,
+        key: &ThumbnailKey,
+        request: ThumbnailRequest,
+        patience: Duration,
+    ) -> Result<Arc<CachedThumbnail>, ThumbnailsError> {
+        if let Some(thumbnail) = self.kept_or_made(key, request).await? {
+            return Ok(thumbnail);
+        }
+        if self.0.rules.remote.thumbnails == RemoteThumbnails::FromOrigin {
+            match self.fetched(caller, &remote_key(key), Wanted::Whole, patience).await {
+                Ok(Remote::Stored(kept)) => {
+                    if let Some(thumbnail) = as_thumbnail(&kept) {
+                        return Ok(thumbnail);
+                    }
+                }
+                // An origin that makes none may still give what one can be made of.
+                Ok(Remote::Arriving(_)) | Err(OpenError::OriginFailed(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match self.fetched(caller, &original(&key.mxc), Wanted::Whole, patience).await? {
+            Remote::Stored(media) => self.made_from(&media, key, request).await,
+            Remote::Arriving(_) => Err(ThumbnailsError::NotYetUploaded),
+        }
+    }
+
+    /// Made here. It counts as old as what it is made from.
+    async fn made_from(
+        &self,
+        media: &CachedMedia,
+        key: &ThumbnailKey,
+        request: ThumbnailRequest,
+    ) -> Result<Arc<CachedThumbnail>, ThumbnailsError> {
+        self.0.fetches.used(&original(&key.mxc), self.0.clock.now());
+        let made = self.make(media, request).await.map_err(|error| match error {
+            ThumbnailsError::TooLarge(why) => ThumbnailsError::RemoteTooLarge(why),
+            error => error,
+        })?;
+        let insertion = |content_type: &'static str, blob| {
+            Some(Insertion::Remote(InsertRemote {
+                key: remote_key(key),
+                // Where the original serves it is found again as the original.
+                blob: blob?,
+                content_type: content_type.as_bytes().to_vec(),
+                filename: None,
+                fetched_at: media.record().created_at,
+            }))
+        };
+        self.keep(media, made, insertion).await
+    }
+}
+
+fn remote_key(key: &ThumbnailKey) -> RemoteKey {
+    let ThumbnailKey { mxc, width, height, method } = key.clone();
+    RemoteKey { mxc, response: RemoteResponse::Thumbnail { width, height, method } }
+}
+
+/// What an origin gave as a thumbnail, if it is of a type that one can have: it is shown as what it says it is.
+fn as_thumbnail(kept: &CachedMedia) -> Option<Arc<CachedThumbnail>> {
+    let record = kept.record();
+    let name = std::str::from_utf8(&record.content_type).ok()?;
+    let essence = name.split(';').next()?.trim().to_ascii_lowercase();
+    let content_type = known_type(&essence)?;
+    let (sha256, size, created_at) = (record.sha256, record.size, record.created_at);
+    Some(Arc::new(CachedThumbnail { content_type, sha256, size, body: kept.body.clone(), created_at }))
+}
