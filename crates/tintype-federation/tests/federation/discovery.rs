@@ -344,9 +344,9 @@ async fn a_well_known_file_that_appears_is_found_after_five_minutes_and_failures
     world.dns.host("example.test", world.address(2));
     let exists = Arc::new(AtomicBool::new(false));
     let (tls, switch) = (world.authority.server(&["example.test"]), exists.clone());
-    let peer = Peer::start(world.https(2), tls, move |_| match switch.load(Ordering::Relaxed) {
-        true => answer(StatusCode::OK, &[(header::CACHE_CONTROL, "max-age=600")], r#"{"m.server":"example.test:1"}"#),
-        false => answer(StatusCode::NOT_FOUND, &[], ""),
+    let peer = Peer::start(world.https(2), tls, move |_| {
+        let status = if switch.load(Ordering::Relaxed) { StatusCode::OK } else { StatusCode::NOT_FOUND };
+        answer(status, &[(header::CACHE_CONTROL, "max-age=600")], r#"{"m.server":"example.test:1"}"#)
     })
     .await;
     let outbound = world.outbound();

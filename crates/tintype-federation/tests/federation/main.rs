@@ -1,5 +1,7 @@
 //! The crate through its public interface, among other servers on loopback.
 
+#![expect(clippy::unwrap_used, reason = "a test whose preparations fail has failed")]
+
 mod discovery;
 mod outbound;
 mod safety;

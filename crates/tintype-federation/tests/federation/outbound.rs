@@ -281,7 +281,7 @@ async fn a_server_that_does_not_answer_is_given_up_but_not_left_alone() {
     let tls = world.authority.server(&["example.test"]);
     let _silent = Peer::raw(world.federation(3), tls, |_, stream| async move {
         let _stream = stream;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let mut parts = world.parts();
