@@ -205,6 +205,8 @@ impl Outbound {
     /// trust.
     pub fn new(parts: OutboundParts) -> Result<Self, OutboundError> {
         let OutboundParts { filter, extra_roots, nameservers, ports, connect_timeout, clock, runtime } = parts;
+        // What belongs to a runtime belongs to ours, wherever this is called.
+        let entered = runtime.enter();
         let resolver = Arc::new(Resolver::new(&nameservers)?);
         let dialer = Arc::new(Dialer::new(resolver.clone(), filter, extra_roots, connect_timeout)?);
         let web = Arc::new(Web::new(dialer.clone(), ports.https));
@@ -213,6 +215,7 @@ impl Outbound {
         let connector = MatrixConnector { dialer: dialer.clone(), discovery: discovery.clone() };
         let matrix = pool().build(connector);
         let backoff = Backoff::new(clock);
+        drop(entered);
         Ok(Self { inner: Arc::new(Inner { backoff, connect_timeout, dialer, discovery, matrix, web }), runtime })
     }
 

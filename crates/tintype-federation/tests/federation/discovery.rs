@@ -10,10 +10,10 @@ use std::{
 
 use futures_util::future::join_all;
 use hickory_resolver::proto::rr::RecordType;
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use serde_json::json;
 use tintype_federation::Step;
-use tokio::net::TcpListener;
+use tokio::{io::AsyncWriteExt as _, net::TcpListener, sync::Notify};
 
 use crate::{
     get, hello, server,
@@ -376,6 +376,34 @@ async fn many_who_ask_at_once_cause_one_fetch() {
 
     assert!(steps.into_iter().all(|destination| destination.unwrap().step == Step::DelegatedAddress));
     assert_eq!(peer.received().len(), 1);
+}
+
+#[tokio::test]
+async fn a_fetch_goes_on_when_nobody_waits_for_it() {
+    let world = World::new().await;
+    world.dns.host("example.test", world.address(2));
+    let may_answer = Arc::new(Notify::new());
+    let (tls, sign) = (world.authority.server(&["example.test"]), may_answer.clone());
+    let host = Peer::raw(world.https(2), tls, move |_, mut stream| {
+        let sign = sign.clone();
+        async move {
+            sign.notified().await;
+            let body = r#"{"m.server":"matrix.test:1"}"#;
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    })
+    .await;
+    world.dns.host("matrix.test", world.address(3));
+    let outbound = world.outbound();
+    let without_patience = Duration::from_millis(100);
+    assert!(outbound.get(&server("example.test"), "/", HeaderMap::new(), without_patience).await.is_err());
+
+    may_answer.notify_one();
+    let destination = outbound.resolve(&server("example.test")).await.unwrap();
+
+    assert_eq!((destination.host.as_str(), host.connections()), ("matrix.test:1", 1));
 }
 
 #[tokio::test]
