@@ -96,6 +96,8 @@ const fn v6([a, b]: [u16; 2], length: u8) -> Ipv6Net {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn allows(filter: &AddressFilter, address: &str) -> bool {
@@ -191,5 +193,19 @@ mod tests {
 
         assert!(allows(&filter, "::1"));
         assert!(!allows(&filter, "::ffff:127.0.0.1"));
+    }
+
+    proptest! {
+        #[test]
+        fn each_address_is_judged_alike_however_it_is_carried(address: Ipv4Addr, excepted: Ipv4Addr) {
+            let filter = AddressFilter::new(vec![Ipv4Net::new(excepted, 4).unwrap().into()]);
+            let [a, b, c, d] = address.octets();
+            let translated = Ipv6Addr::from([0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]);
+
+            let allowed = filter.allows(address.into());
+
+            prop_assert_eq!(filter.allows(address.to_ipv6_mapped().into()), allowed);
+            prop_assert_eq!(filter.allows(translated.into()), allowed);
+        }
     }
 }

@@ -36,6 +36,7 @@ pub struct Attempt {
 }
 
 impl Backoff {
+    /// No failures, by this clock.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, failures: Cache::new(SERVERS) }
     }

@@ -34,7 +34,11 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower::Service;
 
-use crate::{AddressFilter, OutboundError, discovery::Discovery, resolver::Resolver};
+use crate::{
+    AddressFilter, OutboundError,
+    discovery::{Discovery, Identity},
+    resolver::Resolver,
+};
 
 /// How many places a server's SRV records may have us try.
 const MAX_TARGETS: usize = 8;
@@ -249,7 +253,8 @@ impl Service<Uri> for WebConnector {
     }
 }
 
-/// Connects to the Matrix server whose name is the URI's authority.
+/// Connects to the Matrix server that goes by the URI's authority: a server name, or the one that it delegates to. So
+/// servers that delegate to one host share its connections, and one that delegates to another takes none along.
 #[derive(Clone)]
 pub struct MatrixConnector {
     pub dialer: Arc<Dialer>,
@@ -269,8 +274,8 @@ impl Service<Uri> for MatrixConnector {
         let Self { dialer, discovery } = self.clone();
         Box::pin(async move {
             let authority = uri.authority().map_or("", |authority| authority.as_str());
-            let server = <&ServerName>::try_from(authority).map_err(|_| OutboundError::ServerName)?;
-            let identity = discovery.identity(server).await?;
+            let name = ServerName::parse(authority).map_err(|_| OutboundError::ServerName)?;
+            let identity = Identity::undelegated(name);
             let (_, targets) = discovery.targets(&identity).await?;
             dialer.dial(&targets, &identity.host.certificate_name()?).await
         })

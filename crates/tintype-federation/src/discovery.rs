@@ -69,6 +69,13 @@ pub struct Identity {
     pub delegation: Option<Result<OwnedServerName, String>>,
 }
 
+impl Identity {
+    /// Who a server is that delegates to nobody, or that somebody else delegates to.
+    pub fn undelegated(name: OwnedServerName) -> Self {
+        Self { host: Host::parse(name.host()), name, delegation: None }
+    }
+}
+
 /// Resolves Matrix server names.
 pub struct Discovery {
     resolver: Arc<Resolver>,
@@ -77,6 +84,7 @@ pub struct Discovery {
 }
 
 impl Discovery {
+    /// Discovery by these means.
     pub fn new(resolver: Arc<Resolver>, well_knowns: Arc<WellKnowns>, ports: Ports) -> Self {
         Self { resolver, well_knowns, ports }
     }
@@ -87,13 +95,13 @@ impl Discovery {
         if server.as_str().contains('+') {
             return Err(OutboundError::ServerName);
         }
-        let host = Host::parse(server.host());
-        if server.port().is_some() || matches!(host, Host::Address(_)) {
-            return Ok(Identity { name: server.to_owned(), host, delegation: None });
+        let literal = Identity::undelegated(server.to_owned());
+        if server.port().is_some() || matches!(literal.host, Host::Address(_)) {
+            return Ok(literal);
         }
         let delegation = self.well_knowns.of(server.host()).await?.delegated;
         let name = delegation.clone().unwrap_or_else(|_| server.to_owned());
-        Ok(Identity { host: Host::parse(name.host()), name, delegation: Some(delegation) })
+        Ok(Identity { delegation: Some(delegation), ..Identity::undelegated(name) })
     }
 
     /// Where a server is, in the order in which the places are to be tried, and the step that says so.

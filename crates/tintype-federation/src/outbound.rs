@@ -205,6 +205,8 @@ impl Outbound {
     /// trust.
     pub fn new(parts: OutboundParts) -> Result<Self, OutboundError> {
         let OutboundParts { filter, extra_roots, nameservers, ports, connect_timeout, clock, runtime } = parts;
+        // What belongs to a runtime belongs to ours, wherever this is called.
+        let entered = runtime.enter();
         let resolver = Arc::new(Resolver::new(&nameservers)?);
         let dialer = Arc::new(Dialer::new(resolver.clone(), filter, extra_roots, connect_timeout)?);
         let web = Arc::new(Web::new(dialer.clone(), ports.https));
@@ -213,6 +215,7 @@ impl Outbound {
         let connector = MatrixConnector { dialer: dialer.clone(), discovery: discovery.clone() };
         let matrix = pool().build(connector);
         let backoff = Backoff::new(clock);
+        drop(entered);
         Ok(Self { inner: Arc::new(Inner { backoff, connect_timeout, dialer, discovery, matrix, web }), runtime })
     }
 
@@ -327,7 +330,7 @@ impl Inner {
         let identity = self.discovery.identity(server).await?;
         let mut is_second = false;
         loop {
-            let mut request = draft.request(server, identity.name.as_str())?;
+            let mut request = draft.request(&identity.name)?;
             *reached = Reached::Perhaps(capture_connection(&mut request));
             match self.matrix.request(request).await {
                 Ok(response) => {
@@ -366,10 +369,10 @@ impl Inner {
 }
 
 impl Draft {
-    /// The request to a server that goes by this name. Its URI carries the server name, which is the pool's key; its path
-    /// and query are sent as they are.
-    fn request(&self, server: &ServerName, host: &str) -> Result<Request<Full<Bytes>>, OutboundError> {
-        let uri = Uri::builder().scheme("https").authority(server.as_str()).path_and_query(self.target.as_str());
+    /// The request to a server that goes by this name, which is its `Host` and the pool's key. Path and query are sent as
+    /// they are.
+    fn request(&self, name: &ServerName) -> Result<Request<Full<Bytes>>, OutboundError> {
+        let uri = Uri::builder().scheme("https").authority(name.as_str()).path_and_query(self.target.as_str());
         let uri = uri.build().map_err(|_| OutboundError::Target)?;
         if uri.path_and_query().is_none_or(|sent| sent.as_str() != self.target) {
             return Err(OutboundError::Target);
@@ -378,7 +381,7 @@ impl Draft {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;
         request.headers_mut().clone_from(&self.headers);
-        let host = HeaderValue::from_str(host).map_err(|_| OutboundError::ServerName)?;
+        let host = HeaderValue::from_str(name.as_str()).map_err(|_| OutboundError::ServerName)?;
         request.headers_mut().insert(header::HOST, host);
         request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         Ok(request)

@@ -48,7 +48,6 @@ pub struct WellKnown {
 pub struct WellKnowns {
     web: Arc<Web>,
     clock: Arc<dyn Clock>,
-    /// For one fetch, with its redirects.
     time_limit: Duration,
     known: Cache<String, WellKnown>,
 }
@@ -60,6 +59,7 @@ struct Document {
 }
 
 impl WellKnowns {
+    /// Nothing known yet. `time_limit` is for one fetch, with its redirects.
     pub fn new(web: Arc<Web>, clock: Arc<dyn Clock>, time_limit: Duration) -> Arc<Self> {
         Arc::new(Self { web, clock, time_limit, known: Cache::new(HOSTS) })
     }
