@@ -1,11 +1,13 @@
 //! The workspace's own commands: `cargo xtask test | bench | ci`.
 
 mod bench;
+mod fuzz;
 mod test;
 mod tools;
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -21,13 +23,14 @@ enum Task {
     Test,
     /// Measures Tintype beside nginx, Synapse and libvips and prints a table.
     Bench(bench::Options),
-    /// What is run for every change.
+    /// Checks and tests everything, and then feeds what reads other servers' bytes with made-up ones, for a minute each.
     Ci,
 }
 
 fn main() -> ExitCode {
     let outcome = match Options::parse().command {
-        Task::Test | Task::Ci => test::run(),
+        Task::Test => test::run(),
+        Task::Ci => ci(),
         Task::Bench(options) => bench::run(&options).map(|()| true),
     };
     match outcome {
@@ -38,4 +41,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Both, whatever comes of the first.
+fn ci() -> Result<bool> {
+    let tested = test::run()?;
+    Ok(fuzz::run()? && tested)
 }

