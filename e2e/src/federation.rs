@@ -49,7 +49,7 @@ impl Site {
 
     /// A Synapse with Tintype as its media repository; nginx stands in front of both.
     pub async fn tintype_beside_synapse() -> Self {
-        let federation = Federation { authority: &AUTHORITY, port: port::free(), old_endpoints: OldEndpoints::Frozen };
+        let federation = federation(OldEndpoints::Frozen);
         let synapse = Synapse::start_federating(MediaRepository::Elsewhere, federation).await;
         let tintype = Tintype::start_federating(&synapse, federation).await;
         let (media, homeserver) = (tintype.address(), synapse.address());
