@@ -83,7 +83,8 @@ impl Sender {
     pub fn acknowledged(mut self) -> Result<()> {
         ensure!(self.sent == self.length, "{} of {} bytes were sent", self.sent, self.length);
         let head = self.connection.expect_status(200)?;
-        self.connection.discard(head)
+        self.connection.discard(head)?;
+        Ok(())
     }
 }
 

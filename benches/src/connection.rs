@@ -82,19 +82,36 @@ impl Connection {
         Ok(u64::try_from(discarded)?)
     }
 
-    /// Throws away a whole body.
+    /// Waits until something of the body is there, without taking it.
+    ///
+    /// # Errors
+    /// When the connection ends first.
+    pub fn await_body(&mut self) -> Result<()> {
+        if self.ahead.is_empty() {
+            self.read_some()?;
+        }
+        Ok(())
+    }
+
+    /// Throws away a whole body and returns its length in bytes.
     ///
     /// # Errors
     /// When the connection ends before the body does.
-    pub fn discard(&mut self, head: Head) -> Result<()> {
-        let Some(mut left) = head.content_length else {
-            self.body(head)?;
-            return Ok(());
-        };
-        while left > 0 {
-            left -= self.discard_some(left)?;
+    pub fn discard(&mut self, head: Head) -> Result<u64> {
+        if let Some(length) = head.content_length {
+            self.discard_exactly(length)?;
+            return Ok(length);
         }
-        Ok(())
+        let mut length = 0;
+        loop {
+            let size = self.chunk_size()?;
+            self.discard_exactly(size)?;
+            self.read_through(b"\r\n")?;
+            if size == 0 {
+                return Ok(length);
+            }
+            length += size;
+        }
     }
 
     /// Reads a whole (small) body into memory.
@@ -107,9 +124,8 @@ impl Connection {
         }
         let mut body = Vec::new();
         loop {
-            let size = self.read_through(b"\r\n")?;
-            let size = usize::from_str_radix(std::str::from_utf8(&size)?.trim_end(), 16)?;
-            body.extend(self.read_exactly(size)?);
+            let size = self.chunk_size()?;
+            body.extend(self.read_exactly(usize::try_from(size)?)?);
             self.read_through(b"\r\n")?;
             if size == 0 {
                 return Ok(body);
@@ -137,11 +153,28 @@ impl Connection {
                 return Ok(std::mem::replace(&mut self.ahead, after));
             }
             ensure!(self.ahead.len() < HEAD_LIMIT, "an answer's head is longer than {HEAD_LIMIT} bytes");
-            let mut buffer = [0; 2048];
-            let length = self.stream.read(&mut buffer)?;
-            ensure!(length > 0, "the server closed the connection instead of answering");
-            self.ahead.extend_from_slice(&buffer[..length]);
+            self.read_some()?;
         }
+    }
+
+    fn read_some(&mut self) -> Result<()> {
+        let mut buffer = [0; 2048];
+        let length = self.stream.read(&mut buffer)?;
+        ensure!(length > 0, "the server closed the connection instead of answering");
+        self.ahead.extend_from_slice(&buffer[..length]);
+        Ok(())
+    }
+
+    fn chunk_size(&mut self) -> Result<u64> {
+        let line = self.read_through(b"\r\n")?;
+        Ok(u64::from_str_radix(std::str::from_utf8(&line)?.trim_end(), 16)?)
+    }
+
+    fn discard_exactly(&mut self, mut left: u64) -> Result<()> {
+        while left > 0 {
+            left -= self.discard_some(left)?;
+        }
+        Ok(())
     }
 
     fn read_exactly(&mut self, length: usize) -> Result<Vec<u8>> {
@@ -220,6 +253,20 @@ mod tests {
         let head = connection.head().unwrap();
 
         assert_eq!(connection.body(head).unwrap(), b"hello world");
+    }
+
+    #[test]
+    fn a_body_in_chunks_is_thrown_away_whole_once_it_begins() {
+        let mut connection = connected(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n\
+              HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+        );
+
+        let head = connection.head().unwrap();
+        connection.await_body().unwrap();
+
+        assert_eq!(connection.discard(head).unwrap(), 21);
+        assert_eq!(connection.head().unwrap().status, 404);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod first_byte;
 mod growing;
 mod idle;
 mod memory;
+mod remote;
 mod thumbnails;
 mod uploads;
 mod waiting;
@@ -63,6 +64,16 @@ pub const FIGURES: &[Figure] = &[
     },
     Figure { name: "waiting", about: "10,000 downloads that wait for an upload", measure: waiting::measure },
     Figure { name: "growing", about: "100 readers of one file while it is uploaded", measure: growing::measure },
+    Figure {
+        name: "remote-first-byte",
+        about: "first byte of a remote file of 100 MiB behind a link of 20 ms and 50 Mbit/s",
+        measure: remote::first_byte,
+    },
+    Figure {
+        name: "remote-crowd",
+        about: "64 downloads at once of one remote file that nobody has asked for before",
+        measure: remote::crowd,
+    },
     Figure {
         name: "thumbnails",
         about: "CPU time and memory of 12-megapixel thumbnails",

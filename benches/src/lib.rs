@@ -7,6 +7,7 @@
 pub mod asynchronous;
 pub mod connection;
 pub mod figures;
+pub mod link;
 pub mod load;
 pub mod pictures;
 pub mod process;

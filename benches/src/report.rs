@@ -33,6 +33,8 @@ pub enum Unit {
     Memory,
     /// Seconds.
     Time,
+    /// How many.
+    Count,
 }
 
 /// The rows and notes so far.
@@ -160,6 +162,7 @@ fn written(quantity: Option<f64>, unit: Unit) -> String {
         Unit::Rate => format!("{} /s", thousands(quantity)),
         Unit::Bandwidth if quantity < 1e8 => format!("{:.1} MB/s", quantity / 1e6),
         Unit::Bandwidth => format!("{:.2} GB/s", quantity / 1e9),
+        Unit::Count => thousands(quantity),
         Unit::Memory if quantity >= 10.0 * MIB => format!("{:.0} MiB", quantity / MIB),
         Unit::Memory => format!("{:.1} MiB", quantity / MIB),
         Unit::Time if quantity >= 1.0 => format!("{quantity:.2} s"),

@@ -1,19 +1,23 @@
 //! The servers under measurement, each started on a free port of loopback with a folder of its own and stopped
 //! when dropped, folder and all.
 
+mod federation;
 mod nginx;
 mod synapse;
 mod tintype;
 
 use std::ffi::OsString;
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 use tempfile::TempDir;
+
+pub use self::federation::{Certificate, Federation};
 
 use crate::connection::Connection;
 use crate::process::Process;
@@ -113,12 +117,25 @@ impl Server {
     /// # Errors
     /// When it cannot be set up, or does not answer within two minutes.
     pub fn start(kind: Kind, programs: &Programs) -> Result<Self> {
+        Self::start_as(kind, programs, None)
+    }
+
+    /// Likewise, as a server that others can reach.
+    ///
+    /// # Errors
+    /// The same, and for nginx.
+    pub fn start_federating(kind: Kind, programs: &Programs, federation: Federation<'_>) -> Result<Self> {
+        Self::start_as(kind, programs, Some(federation))
+    }
+
+    fn start_as(kind: Kind, programs: &Programs, federation: Option<Federation<'_>>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix(kind.name()).tempdir_in(&programs.work)?;
         let address = free_address()?;
         let launch = match kind {
-            Kind::Tintype => tintype::set_up(programs, folder.path(), address)?,
+            Kind::Tintype => tintype::set_up(programs, folder.path(), address, federation)?,
+            Kind::Nginx if federation.is_some() => bail!("nginx does not federate"),
             Kind::Nginx => nginx::set_up(programs, folder.path(), address)?,
-            Kind::Synapse => synapse::set_up(programs, folder.path(), address)?,
+            Kind::Synapse => synapse::set_up(programs, folder.path(), address, federation)?,
         };
         let (telemetry, first_start) = (launch.telemetry, Duration::ZERO);
         let mut server = Self { kind, address, token: None, telemetry, first_start, process: None, launch, folder };
@@ -192,6 +209,22 @@ impl Server {
             thumbnail_path: format!("/_matrix/client/v1/media/thumbnail/{media}"),
             length: bytes.len() as u64,
         })
+    }
+
+    /// How many such lines the server has logged.
+    ///
+    /// # Errors
+    /// When its logs cannot be read.
+    pub fn logged(&self, is_counted: impl Fn(&str) -> bool) -> Result<u64> {
+        let mut count = 0;
+        for entry in fs::read_dir(self.folder.path())? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                let log = fs::read(path)?;
+                count += String::from_utf8_lossy(&log).lines().filter(|line| is_counted(line)).count() as u64;
+            }
+        }
+        Ok(count)
     }
 
     /// Reserves a URI for an upload that comes later.
@@ -269,6 +302,10 @@ impl Server {
     }
 }
 
-fn free_address() -> Result<SocketAddr> {
+/// An address of loopback that nothing listens on.
+///
+/// # Errors
+/// When no port is free.
+pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

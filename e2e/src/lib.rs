@@ -8,8 +8,10 @@
 
 pub mod asynchronous;
 pub mod caddy;
+pub mod certificates;
 pub mod dialogue;
 pub mod exchange;
+pub mod federation;
 pub mod folder;
 pub mod nginx;
 pub mod picture;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::{folder::Folder, port, process::Process, tools};
+use crate::{certificates::Authority, folder::Folder, port, process::Process, tools};
 
 /// How nginx passes requests on to the media server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,20 @@ pub struct Nginx {
 impl Nginx {
     /// Starts nginx in front of a media server at `media` and a homeserver at `homeserver`, each `HOST:PORT`.
     pub async fn start(passing: Passing, media: &str, homeserver: &str) -> Self {
+        Self::start_listening(passing, media, homeserver, "").await
+    }
+
+    /// Starts nginx likewise, with the snippet, and lets other servers in on `port` too, with TLS.
+    pub async fn start_federating(authority: &Authority, port: u16, media: &str, homeserver: &str) -> Self {
+        let listen = format!(
+            "listen 127.0.0.1:{port} ssl; ssl_certificate {}; ssl_certificate_key {};",
+            authority.chain_file().display(),
+            authority.private_key_file().display(),
+        );
+        Self::start_listening(Passing::Snippet, media, homeserver, &listen).await
+    }
+
+    async fn start_listening(passing: Passing, media: &str, homeserver: &str, further: &str) -> Self {
         let folder = Folder::new("nginx");
         let deploy = tools::workspace().join("deploy/nginx");
         let upstream =
@@ -55,6 +69,7 @@ http {{
     include tintype-upstream.conf;
     server {{
         listen 127.0.0.1:{port};
+        {further}
         {media_locations}
         location / {{ proxy_pass http://{homeserver}; }}
     }}

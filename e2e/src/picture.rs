@@ -1,8 +1,7 @@
 //! A photograph to upload, and what a thumbnail of it must be.
 
 use std::{
-    fs::{self, File},
-    io::BufReader,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -29,10 +28,9 @@ pub fn photograph() -> Vec<u8> {
     jpeg
 }
 
-/// The width and height of the JPEG at `path`; fails on anything that is not a whole JPEG.
-pub fn size_of_jpeg(path: &Path) -> (u16, u16) {
-    let file = File::open(path).expect("the picture is there");
-    let mut decoder = Decoder::new(BufReader::new(file));
+/// The width and height of a JPEG; fails on anything that is not a whole JPEG.
+pub fn size_of_jpeg(bytes: &[u8]) -> (u16, u16) {
+    let mut decoder = Decoder::new(bytes);
     decoder.decode().expect("the picture is a JPEG");
     let size = decoder.info().expect("a decoded picture has a size");
     (size.width, size.height)

@@ -1,16 +1,18 @@
 //! A real Synapse on a free port, with SQLite and without limits on how fast tests may be.
 
-use std::{fs, process::Command};
+use std::{fs, path::PathBuf, process::Command};
 
 use serde_json::{Value, json};
 
-use crate::{folder::Folder, port, process::Process, tools};
+use crate::{certificates::Authority, folder::Folder, port, process::Process, tools};
 
-/// The server name of every homeserver here.
+/// The server name of every homeserver that does not federate.
 pub const SERVER_NAME: &str = "tintype.test";
 
 /// The token of the registered application service, which owns `@_bridge_.*`.
 pub const APPSERVICE_TOKEN: &str = "application-service-token-of-the-suites";
+
+const SIGNING_KEY: &str = "signing.key";
 
 const REGISTRATION_SECRET: &str = "registration-secret-of-the-suites";
 
@@ -23,11 +25,33 @@ pub enum MediaRepository {
     Elsewhere,
 }
 
-/// A running homeserver for [`SERVER_NAME`]. Anybody may register; guests may come in.
+/// What the old media endpoints, which ask for no token, still answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OldEndpoints {
+    /// Everything, as before MSC3916.
+    Open,
+    /// Nothing that was uploaded or fetched since the server's start: the default.
+    Frozen,
+}
+
+/// How a server takes part in federation, on loopback.
+#[derive(Clone, Copy, Debug)]
+pub struct Federation<'a> {
+    /// Who has issued the certificates of all that take part.
+    pub authority: &'a Authority,
+    /// The port of the server name, `localhost:PORT`, where other servers connect with TLS. A Synapse whose media
+    /// repository is elsewhere leaves it to a proxy, which divides what comes there between the two.
+    pub port: u16,
+    /// Whether it has the freeze of MSC3916.
+    pub old_endpoints: OldEndpoints,
+}
+
+/// A running homeserver. Anybody may register; guests may come in.
 #[derive(Debug)]
 pub struct Synapse {
     process: Process,
     folder: Folder,
+    server_name: String,
     url: String,
     http: reqwest::Client,
 }
@@ -35,7 +59,7 @@ pub struct Synapse {
 /// An account and one of its access tokens.
 #[derive(Clone, Debug)]
 pub struct User {
-    /// `@localpart:tintype.test`.
+    /// `@localpart:SERVER_NAME`.
     pub user_id: String,
     /// The part before the colon, for clients that ask for a user name.
     pub localpart: String,
@@ -46,15 +70,31 @@ pub struct User {
 }
 
 impl Synapse {
-    /// Starts a homeserver and waits until it answers.
+    /// Starts a homeserver for [`SERVER_NAME`] that no other server can reach, and waits until it answers.
     pub async fn start(media: MediaRepository) -> Self {
-        let folder = Folder::new("synapse");
         let port = port::free();
-        fs::write(folder.path().join("homeserver.yaml"), configuration(port, media)).expect("a file can be written");
-        fs::write(folder.path().join("appservice.yaml"), appservice().to_string()).expect("a file can be written");
-        // Any seed will do: nobody federates with this server.
-        let seed = "A".repeat(43);
-        fs::write(folder.path().join("signing.key"), format!("ed25519 test {seed}\n")).expect("a file can be written");
+        Self::start_configured(SERVER_NAME.to_owned(), port, configuration(port, media)).await
+    }
+
+    /// Starts a homeserver that other servers can reach, and waits until it answers clients.
+    pub async fn start_federating(media: MediaRepository, federation: Federation<'_>) -> Self {
+        let port = port::free();
+        let configuration = federating(configuration(port, media), media, federation);
+        Self::start_configured(format!("localhost:{}", federation.port), port, configuration).await
+    }
+
+    async fn start_configured(server_name: String, port: u16, mut configuration: Value) -> Self {
+        let folder = Folder::new("synapse");
+        configuration["server_name"] = server_name.as_str().into();
+        for (name, content) in [
+            // JSON is YAML.
+            ("homeserver.yaml", configuration.to_string()),
+            ("appservice.yaml", appservice(&server_name).to_string()),
+            // Any seed of 32 bytes will do, but no two servers may have the same. The rest of it are zeroes.
+            (SIGNING_KEY, format!("ed25519 test {port:A<43}\n")),
+        ] {
+            fs::write(folder.path().join(name), content).expect("a file can be written");
+        }
 
         let mut process = Process::start(
             "synapse",
@@ -71,12 +111,27 @@ impl Synapse {
                 versions.send().await.is_ok_and(|answer| answer.status().is_success())
             })
             .await;
-        Self { process, folder, url, http }
+        Self { process, folder, server_name, url, http }
     }
 
     /// The base URL of its client API, past any proxy.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The address of its client API, `127.0.0.1:PORT`.
+    pub fn address(&self) -> String {
+        self.url.trim_start_matches("http://").to_owned()
+    }
+
+    /// The server name: what follows the colon in its users' IDs.
+    pub fn server_name(&self) -> &str {
+        &self.server_name
+    }
+
+    /// The key that it signs its requests with, in its own format.
+    pub fn signing_key_file(&self) -> PathBuf {
+        self.folder.path().join(SIGNING_KEY)
     }
 
     /// Registers an account and logs it in.
@@ -97,7 +152,7 @@ impl Synapse {
         user(&guest, "", String::new())
     }
 
-    /// Registers `@_bridge_NAME:tintype.test` for the application service. The token is the service's.
+    /// Registers `@_bridge_NAME:SERVER_NAME` for the application service. The token is the service's.
     pub async fn register_bridged(&self, name: &str) -> User {
         let localpart = format!("_bridge_{name}");
         let body = json!({
@@ -195,27 +250,19 @@ fn text(object: &Value, key: &str) -> String {
     value.unwrap_or_else(|| panic!("no {key} in {object}")).to_owned()
 }
 
-// JSON is YAML.
-fn configuration(port: u16, media: MediaRepository) -> String {
+fn configuration(port: u16, media: MediaRepository) -> Value {
     let resources: &[&str] = match media {
         MediaRepository::BuiltIn => &["client", "media"],
         MediaRepository::Elsewhere => &["client"],
     };
     let no_limit = json!({ "per_second": 10_000, "burst_count": 10_000 });
-    let configuration = json!({
-        "server_name": SERVER_NAME,
+    json!({
         "pid_file": "synapse.pid",
-        "listeners": [{
-            "port": port,
-            "bind_addresses": ["127.0.0.1"],
-            "type": "http",
-            "x_forwarded": true,
-            "resources": [{ "names": resources }],
-        }],
+        "listeners": [listener(port, resources)],
         "database": { "name": "sqlite3", "args": { "database": "homeserver.db" } },
         "enable_media_repo": media == MediaRepository::BuiltIn,
         "media_store_path": "media",
-        "signing_key_path": "signing.key",
+        "signing_key_path": SIGNING_KEY,
         "app_service_config_files": ["appservice.yaml"],
         "registration_shared_secret": REGISTRATION_SECRET,
         "macaroon_secret_key": "macaroon-secret-of-the-suites",
@@ -232,11 +279,43 @@ fn configuration(port: u16, media: MediaRepository) -> String {
         "rc_message": no_limit,
         "rc_registration": no_limit,
         "rc_login": { "address": no_limit, "account": no_limit, "failed_attempts": no_limit },
-    });
-    configuration.to_string()
+    })
 }
 
-fn appservice() -> Value {
+fn listener(port: u16, resources: &[&str]) -> Value {
+    json!({
+        "port": port,
+        "bind_addresses": ["127.0.0.1"],
+        "type": "http",
+        "x_forwarded": true,
+        "resources": [{ "names": resources }],
+    })
+}
+
+fn federating(mut configuration: Value, media: MediaRepository, federation: Federation<'_>) -> Value {
+    let Federation { authority, port, old_endpoints } = federation;
+    match media {
+        MediaRepository::BuiltIn => {
+            let mut with_tls = listener(port, &["federation", "media"]);
+            with_tls["tls"] = true.into();
+            configuration["listeners"].as_array_mut().expect("there is a list of listeners").push(with_tls);
+            configuration["tls_certificate_path"] = json!(authority.chain_file());
+            configuration["tls_private_key_path"] = json!(authority.private_key_file());
+        }
+        MediaRepository::Elsewhere => {
+            let names = &mut configuration["listeners"][0]["resources"][0]["names"];
+            names.as_array_mut().expect("a listener has resources").push("federation".into());
+        }
+    }
+    configuration["federation_custom_ca_list"] = json!([authority.certificate_file()]);
+    // The defaults keep it away from loopback.
+    configuration["federation_ip_range_blacklist"] = json!([]);
+    configuration["ip_range_blacklist"] = json!([]);
+    configuration["enable_authenticated_media"] = (old_endpoints == OldEndpoints::Frozen).into();
+    configuration
+}
+
+fn appservice(server_name: &str) -> Value {
     json!({
         "id": "bridge",
         // It wants no events.
@@ -246,7 +325,7 @@ fn appservice() -> Value {
         "sender_localpart": "_bridge_bot",
         "rate_limited": false,
         "namespaces": {
-            "users": [{ "exclusive": true, "regex": format!("@_bridge_.*:{SERVER_NAME}") }],
+            "users": [{ "exclusive": true, "regex": format!("@_bridge_.*:{server_name}") }],
         },
     })
 }

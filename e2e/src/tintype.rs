@@ -1,28 +1,71 @@
 //! The built server, as an administrator starts it: a configuration file and a command.
 
-use std::{fs, process::ExitStatus};
+use std::{
+    fs,
+    process::{Command, ExitStatus},
+};
 
 use crate::{
     folder::Folder,
     port,
     process::Process,
-    synapse::{SERVER_NAME, http_client},
+    synapse::{Federation, OldEndpoints, SERVER_NAME, Synapse, http_client},
     tools,
 };
 
-/// A running Tintype with a homeserver.
+const CONFIGURATION: &str = "tintype.toml";
+
+/// A running Tintype, beside a homeserver or alone.
 #[derive(Debug)]
 pub struct Tintype {
     process: Process,
     port: u16,
     telemetry: u16,
     // Dropped last: it holds the log and the media.
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Tintype {
     /// Starts Tintype for the users of the homeserver at `homeserver`, and waits until it is ready.
     pub async fn start(homeserver: &str) -> Self {
+        let server = format!("[[server]]\nname = \"{SERVER_NAME}\"\nhomeserver = \"{homeserver}\"\n");
+        Self::start_configured("", &server).await
+    }
+
+    /// Starts Tintype for the users of a homeserver that federates, and waits until it is ready. It signs with the
+    /// homeserver's key; what other servers send to the name has to come through a proxy.
+    pub async fn start_federating(synapse: &Synapse, federation: Federation<'_>) -> Self {
+        let server = format!(
+            r#"[[server]]
+name = "{}"
+homeserver = "{}"
+signing_key_file = "{}"
+"#,
+            synapse.server_name(),
+            synapse.url(),
+            synapse.signing_key_file().display(),
+        );
+        Self::start_configured("", &(server + &federating(federation))).await
+    }
+
+    /// Starts Tintype without a homeserver and waits until it is ready. Other servers reach it on the port of its name,
+    /// with TLS.
+    pub async fn start_alone(federation: Federation<'_>) -> Self {
+        let Federation { authority, port, .. } = federation;
+        let with_tls = format!(
+            r#"tls_listen = ["127.0.0.1:{port}"]
+tls_certificate_file = "{}"
+tls_private_key_file = "{}"
+"#,
+            authority.chain_file().display(),
+            authority.private_key_file().display(),
+        );
+        let server = format!("[[server]]\nname = \"localhost:{port}\"\n");
+        Self::start_configured(&with_tls, &(server + &federating(federation))).await
+    }
+
+    /// Starts Tintype with more lines in `[http]`, and with further tables.
+    async fn start_configured(http: &str, tables: &str) -> Self {
         let folder = Folder::new("tintype");
         let (port, telemetry) = (port::free(), port::free());
         let configuration = format!(
@@ -30,7 +73,7 @@ impl Tintype {
 
 [http]
 listen = ["127.0.0.1:{port}"]
-
+{http}
 [telemetry]
 listen = "127.0.0.1:{telemetry}"
 
@@ -40,14 +83,11 @@ url = "sqlite:tintype.db"
 [blobs]
 url = "file:media"
 
-[[server]]
-name = "{SERVER_NAME}"
-homeserver = "{homeserver}"
-"#
+{tables}"#
         );
-        fs::write(folder.path().join("tintype.toml"), configuration).expect("a file can be written");
+        fs::write(folder.path().join(CONFIGURATION), configuration).expect("a file can be written");
         let mut process =
-            Process::start("tintype", tools::tintype(), ["serve", "--config", "tintype.toml"], [], folder.path());
+            Process::start("tintype", tools::tintype(), ["serve", "--config", CONFIGURATION], [], folder.path());
         let http = http_client();
         process
             .wait_until(async || {
@@ -55,7 +95,19 @@ homeserver = "{homeserver}"
                 ready.send().await.is_ok_and(|answer| answer.status().is_success())
             })
             .await;
-        Self { process, port, telemetry, _folder: folder }
+        Self { process, port, telemetry, folder }
+    }
+
+    /// Makes an account of a server without a homeserver and returns an access token of it.
+    pub async fn token(&self, localpart: &str) -> String {
+        let mut command = Command::new(tools::tintype());
+        command.args(["token", localpart, "--config", CONFIGURATION]).current_dir(self.folder.path());
+        let output = tokio::task::spawn_blocking(move || command.output())
+            .await
+            .expect("running a command does not panic")
+            .expect("the command can be started");
+        assert!(output.status.success(), "no token: {output:?}");
+        String::from_utf8(output.stdout).expect("a token is text").trim().to_owned()
     }
 
     /// The address it serves media on, `127.0.0.1:PORT`.
@@ -80,6 +132,25 @@ homeserver = "{homeserver}"
     pub async fn stop(mut self) -> ExitStatus {
         self.process.stop().await
     }
+}
+
+fn federating(federation: Federation<'_>) -> String {
+    let freeze = match federation.old_endpoints {
+        OldEndpoints::Open => "never",
+        OldEndpoints::Frozen => "now",
+    };
+    // The defaults keep it away from loopback, and from authorities that the system does not know.
+    format!(
+        r#"
+[federation]
+allow_addresses = ["127.0.0.0/8", "::1/128"]
+extra_ca_files = ["{}"]
+
+[legacy]
+freeze = "{freeze}"
+"#,
+        federation.authority.certificate_file().display()
+    )
 }
 
 fn gauge(metrics: &str, name: &str) -> u64 {

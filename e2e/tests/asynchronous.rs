@@ -45,7 +45,7 @@ async fn the_first_bytes_of_unknown_length_are_there_before_the_last_are_sent_be
 #[tokio::test]
 async fn the_first_bytes_are_there_before_the_last_are_sent_behind_caddy() {
     let mut site = Site::start().await;
-    let caddy = Caddy::start(&site.tintype.address(), &address(site.synapse)).await;
+    let caddy = Caddy::start(&site.tintype.address(), &site.synapse.address()).await;
     let url = format!("http://127.0.0.1:{}", caddy.port());
     let (bridge, viewer) = site.reserved_behind(&url, "slow_behind_caddy", Length::Announced).await;
 
@@ -144,7 +144,7 @@ impl Site {
     async fn start() -> Self {
         let synapse = SYNAPSE.get_or_init(|| Synapse::start(MediaRepository::Elsewhere)).await;
         let tintype = Tintype::start(synapse.url()).await;
-        let nginx = Nginx::start(Passing::Snippet, &tintype.address(), &address(synapse)).await;
+        let nginx = Nginx::start(Passing::Snippet, &tintype.address(), &synapse.address()).await;
         Self { synapse, tintype, nginx }
     }
 
@@ -165,8 +165,4 @@ impl Site {
         self.tintype.wait_for_a_download_of_an_upload().await;
         viewer
     }
-}
-
-fn address(synapse: &Synapse) -> String {
-    synapse.url().trim_start_matches("http://").to_owned()
 }

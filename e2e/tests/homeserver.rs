@@ -118,7 +118,7 @@ async fn a_stopped_homeserver_means_503_and_nothing_is_allowed() {
     // A token that Tintype has not seen while the homeserver could be asked.
     let bob = synapse.register("bob").await;
     let tintype = Tintype::start(synapse.url()).await;
-    let nginx = Nginx::start(Passing::Snippet, &tintype.address(), &address(&synapse)).await;
+    let nginx = Nginx::start(Passing::Snippet, &tintype.address(), &synapse.address()).await;
     let path = upload(&nginx.url(), &alice.token).await;
     synapse.stop().await;
 
@@ -201,14 +201,14 @@ impl Site {
         };
         let synapse = SYNAPSE.get_or_init(|| Synapse::start(media)).await;
         let (tintype, media_address) = match media {
-            MediaRepository::BuiltIn => (None, address(synapse)),
+            MediaRepository::BuiltIn => (None, synapse.address()),
             MediaRepository::Elsewhere => {
                 let tintype = Tintype::start(synapse.url()).await;
                 let address = tintype.address();
                 (Some(tintype), address)
             }
         };
-        let nginx = Nginx::start(Passing::Snippet, &media_address, &address(synapse)).await;
+        let nginx = Nginx::start(Passing::Snippet, &media_address, &synapse.address()).await;
         Self { synapse, tintype, nginx, http: http_client() }
     }
 
@@ -241,15 +241,11 @@ impl Site {
 
     /// Ends nginx and returns the requests that it passed to the media server.
     async fn requests_for_media(self) -> Vec<String> {
-        let media = self.tintype.as_ref().map_or_else(|| address(self.synapse), Tintype::address);
+        let media = self.tintype.as_ref().map_or_else(|| self.synapse.address(), Tintype::address);
         let passed = self.nginx.stop().await;
         let to_media = passed.iter().filter_map(|line| line.strip_prefix(&format!("{media} ")));
         to_media.map(str::to_owned).collect()
     }
-}
-
-fn address(synapse: &Synapse) -> String {
-    synapse.url().trim_start_matches("http://").to_owned()
 }
 
 async fn upload(url: &str, token: &str) -> String {

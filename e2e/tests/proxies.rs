@@ -239,7 +239,7 @@ async fn the_media_server_learns_host_and_address_of_the_client_behind_caddy() {
 }
 
 /// Each prefix that is Tintype's, and targets that a careless proxy would rewrite.
-const TARGETS: [&str; 16] = [
+const TARGETS: [&str; 19] = [
     "/_matrix/media/v3/download/tintype.test/abc",
     "/_matrix/media/v1/create",
     "/_matrix/media/v3/upload/tintype.test/abc?filename=a%2Fb",
@@ -248,8 +248,11 @@ const TARGETS: [&str; 16] = [
     "/_matrix/client/v1/media/thumbnail/tintype.test/abc?width=32&height=32&method=crop",
     "/_matrix/client/unstable/org.matrix.msc4425/tintype.test/abc",
     "/_matrix/client/unstable/org.matrix.msc3911/media/copy/tintype.test/abc",
-    "/_matrix/federation/v1/media/download/abc",
+    "/_matrix/federation/v1/media/download/abc?timeout_ms=20000",
+    "/_matrix/federation/v1/media/download/%61b%2Fc?timeout_ms=20%30%30",
+    "/_matrix/federation/v1/media/thumbnail/abc?width=32&height=32&method=crop&animated=false",
     "/_matrix/federation/unstable/org.matrix.msc3916.v2/media/download/abc",
+    "/_matrix/federation/unstable/org.matrix.msc3916.v2/media/thumbnail/abc?width=32&height=32",
     "/_matrix/client/v1/media/download/tintype.test/abc/a%2Fb%2fc.jpg",
     "/_matrix/client/v1/media/download/tintype.test/abc/%D1%84%D0%BE%D1%82%D0%BE%20%E2%98%80.jpg",
     "/_matrix/client/v1/media/download/tintype.test//abc",
@@ -261,11 +264,13 @@ const TARGETS: [&str; 16] = [
 /// What a sender asks of the URI of an upload: to send it, to go on with it, how far it is, to give it up.
 const UPLOAD_METHODS: [&str; 5] = ["PUT", "PATCH", "HEAD", "DELETE", "OPTIONS"];
 
-const HOMESERVER_TARGETS: [&str; 5] = [
+const HOMESERVER_TARGETS: [&str; 7] = [
     "/_matrix/client/versions",
     "/_matrix/client/v3/account/whoami",
     "/_matrix/client/v1/mediator",
     "/_matrix/federation/v1/version",
+    "/_matrix/federation/v1/mediator",
+    "/_matrix/federation/v1/query/profile?user_id=%40alice%3Atintype.test",
     "/_matrix/key/v2/server",
 ];
 

@@ -42,7 +42,7 @@ pub(super) fn downloads(bench: &Bench, report: &mut Report) -> Result<()> {
 }
 
 /// Synapse holds what slow readers have not taken yet, more than 10 GiB in this figure.
-fn has_memory_for(kind: Kind) -> bool {
+pub(super) fn has_memory_for(kind: Kind) -> bool {
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let available = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.split_whitespace().next());
     let available: u64 = available.and_then(|kib| kib.parse().ok()).unwrap_or(0);

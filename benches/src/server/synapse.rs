@@ -8,14 +8,20 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Launch, Programs};
+use super::{Federation, Launch, Programs};
 use crate::connection::Connection;
 
-pub(super) fn set_up(programs: &Programs, folder: &Path, address: SocketAddr) -> Result<Launch> {
+pub(super) fn set_up(
+    programs: &Programs,
+    folder: &Path,
+    address: SocketAddr,
+    federation: Option<Federation<'_>>,
+) -> Result<Launch> {
+    let name = federation.map_or_else(|| "localhost".to_owned(), |federation| federation.name());
     let generated = folder.join("homeserver.yaml");
     let output = Command::new(&programs.synapse_python)
         .current_dir(folder)
-        .args(["-m", "synapse.app.homeserver", "--server-name", "localhost", "--generate-config"])
+        .args(["-m", "synapse.app.homeserver", "--server-name", &name, "--generate-config"])
         .args(["--report-stats", "no", "--config-path"])
         .arg(&generated)
         .output()
@@ -23,7 +29,7 @@ pub(super) fn set_up(programs: &Programs, folder: &Path, address: SocketAddr) ->
     ensure!(output.status.success(), "generating Synapse's configuration: {}", String::from_utf8_lossy(&output.stderr));
 
     let ours = folder.join("bench.yaml");
-    fs::write(&ours, configuration(folder, address))?;
+    fs::write(&ours, configuration(folder, address, federation))?;
     let arguments = vec![
         "-m".into(),
         "synapse.app.homeserver".into(),
@@ -42,14 +48,40 @@ pub(super) fn set_up(programs: &Programs, folder: &Path, address: SocketAddr) ->
 
 /// `thumbnail_sizes` is empty so that uploads make none and a request has to: else the request measured would only
 /// read a file that the upload made.
-fn configuration(folder: &Path, address: SocketAddr) -> String {
+fn configuration(folder: &Path, address: SocketAddr, federation: Option<Federation<'_>>) -> String {
     let folder = folder.display();
+    let (mut with_tls, mut federating) = (String::new(), String::new());
+    if let Some(federation) = federation {
+        let certificate = federation.certificate.file();
+        with_tls = format!(
+            "
+  - port: {port}
+    type: http
+    tls: true
+    bind_addresses: ['{ip}']
+    resources: [{{ names: [federation] }}]",
+            port = federation.listens.port(),
+            ip = federation.listens.ip(),
+        );
+        federating = format!(
+            "tls_certificate_path: {certificate}
+tls_private_key_path: {key}
+federation_custom_ca_list: [{certificate}]
+federation_ip_range_blacklist: []
+ip_range_blacklist: []
+remote_media_download_burst_count: 1000G
+remote_media_download_per_second: 10G
+",
+            certificate = certificate.display(),
+            key = federation.certificate.private_key_file().display(),
+        );
+    }
     format!(
         "listeners:
   - port: {port}
     type: http
     bind_addresses: ['{ip}']
-    resources: [{{ names: [client, media] }}]
+    resources: [{{ names: [client, media] }}]{with_tls}
 database: {{ name: sqlite3, args: {{ database: {folder}/homeserver.db }} }}
 media_store_path: {folder}/media_store
 max_upload_size: 2G
@@ -64,7 +96,7 @@ presence: {{ enabled: false }}
 rc_registration: {{ per_second: 10000, burst_count: 10000 }}
 rc_media_create: {{ per_second: 10000, burst_count: 10000 }}
 max_pending_media_uploads: 10000
-",
+{federating}",
         port = address.port(),
         ip = address.ip(),
     )

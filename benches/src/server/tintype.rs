@@ -8,12 +8,17 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Launch, Programs, free_address};
+use super::{Federation, Launch, Programs, free_address};
 
-pub(super) fn set_up(programs: &Programs, folder: &Path, address: SocketAddr) -> Result<Launch> {
+pub(super) fn set_up(
+    programs: &Programs,
+    folder: &Path,
+    address: SocketAddr,
+    federation: Option<Federation<'_>>,
+) -> Result<Launch> {
     let file = folder.join("tintype.toml");
     let telemetry = free_address()?;
-    fs::write(&file, configuration(folder, address, telemetry))?;
+    fs::write(&file, configuration(folder, address, telemetry, federation))?;
     let arguments = vec!["serve".into(), "--config".into(), file.into()];
     Ok(Launch {
         program: programs.tintype.clone().into(),
@@ -23,21 +28,42 @@ pub(super) fn set_up(programs: &Programs, folder: &Path, address: SocketAddr) ->
     })
 }
 
-fn configuration(folder: &Path, address: SocketAddr, telemetry: SocketAddr) -> String {
+fn configuration(
+    folder: &Path,
+    address: SocketAddr,
+    telemetry: SocketAddr,
+    federation: Option<Federation<'_>>,
+) -> String {
+    let (mut name, mut with_tls, mut federating) = ("localhost".to_owned(), String::new(), String::new());
+    if let Some(federation) = federation {
+        let certificate = federation.certificate.file();
+        name = federation.name();
+        with_tls = format!(
+            "tls_listen = [\"{}\"]\ntls_certificate_file = \"{}\"\ntls_private_key_file = \"{}\"\n",
+            federation.listens,
+            certificate.display(),
+            federation.certificate.private_key_file().display(),
+        );
+        federating = format!(
+            "\n[federation]\nallow_addresses = [\"127.0.0.0/8\", \"::1/128\"]\nextra_ca_files = [\"{}\"]\n",
+            certificate.display()
+        );
+    }
     format!(
         "data_dir = \"{}/data\"
 
 [http]
 listen = [\"{address}\"]
-
+{with_tls}
 [telemetry]
 listen = \"{telemetry}\"
 
 [[server]]
-name = \"localhost\"
+name = \"{name}\"
 
 [limits]
 max_upload_size = \"2GiB\"
+max_remote_size = \"2GiB\"
 max_pending_uploads = 10000
 
 [limits.rates]
@@ -46,7 +72,7 @@ download = {{ per_second = 1000000, burst = 1000000 }}
 thumbnail = {{ per_second = 1000000, burst = 1000000 }}
 create = {{ per_second = 1000000, burst = 1000000 }}
 authenticate = {{ per_second = 1000000, burst = 1000000 }}
-",
+{federating}",
         folder.display()
     )
 }
