@@ -304,4 +304,10 @@ impl Inner {
     fn is_ours(&self, mxc: &Mxc) -> bool {
         self.servers.iter().any(|server| server.name == mxc.server_name)
     }
+
+    /// Whether media of this server can be another's. A name of ours in other letters is nobody's: names are compared
+    /// exactly, but it would lead back to us.
+    fn is_elsewhere(&self, mxc: &Mxc) -> bool {
+        !self.servers.iter().any(|server| server.name.as_str().eq_ignore_ascii_case(mxc.server_name.as_str()))
+    }
 }

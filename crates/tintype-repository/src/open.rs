@@ -419,7 +419,7 @@ impl Repository {
         wanted: Wanted,
         from_origin: FromOrigin,
     ) -> Result<Found, OpenError> {
-        if matches!(caller.requester, Requester::Server(_)) {
+        if !self.0.is_elsewhere(mxc) || matches!(caller.requester, Requester::Server(_)) {
             return Ok(Found::Nothing);
         }
         let key = original(mxc);

@@ -27,7 +27,7 @@ impl Repository {
         patience: Duration,
         from_origin: FromOrigin,
     ) -> Result<OpenedThumbnail, ThumbnailsError> {
-        if matches!(caller.requester, Requester::Server(_)) {
+        if !self.0.is_elsewhere(&key.mxc) || matches!(caller.requester, Requester::Server(_)) {
             return Err(ThumbnailsError::NotFound);
         }
         let find = || self.find_remote_thumbnail(caller, &key, request, patience, from_origin);

@@ -186,11 +186,9 @@ async fn what_is_no_media_is_not_found() {
         "/a".to_owned(),
         format!("localhost:+8448/{id}"),
         format!("localhost:/{id}"),
-        format!("localhost:8448/{id}"),
         format!("LOCALHOST/{id}"),
         format!("local_host/{id}"),
         format!("[::1/{id}"),
-        format!("elsewhere.example/{id}"),
     ] {
         let answer = alice.get(format!("/_matrix/client/v1/media/download/{path}")).await;
         assert_eq!(answer.error(), not_found(), "{path}");

@@ -184,7 +184,7 @@ async fn a_thumbnail_of_nothing_is_not_found() {
     let server = TestServer::start().await;
     let alice = server.user("alice").await;
 
-    for path in ["localhost/missing", "elsewhere.example/missing", "localhost/%2e%2e", "localhost:+1/missing"] {
+    for path in ["localhost/missing", "LOCALHOST/missing", "localhost/%2e%2e", "localhost:+1/missing"] {
         let answer = alice.get(format!("/_matrix/client/v1/media/thumbnail/{path}?{SIZE}")).await;
         assert_eq!(answer.error(), (404, "M_NOT_FOUND".to_owned()), "{path}");
     }
