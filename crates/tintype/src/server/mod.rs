@@ -4,6 +4,7 @@ mod connections;
 mod elsewhere;
 mod listener;
 mod stall;
+mod tls;
 
 use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
 
@@ -20,6 +21,7 @@ use self::{
     connections::{Answer, Connections, Limits},
     elsewhere::Elsewhere,
     listener::Listener,
+    tls::{CertificateFiles, Tls},
 };
 use crate::{
     config::{Config, Duration as ConfigDuration},
@@ -54,6 +56,11 @@ impl Server {
         let mut listeners = Vec::new();
         for address in &config.http.listen {
             listeners.push(Listener::bind(address).await?);
+        }
+        if let Some(tls) = tls(config, &clock)? {
+            for address in &config.http.tls_listen {
+                listeners.push(Listener::bind_tls(*address, Arc::clone(&tls)).await?);
+            }
         }
         let telemetry_listener = Listener::bind(&config.telemetry.listen).await?;
         let elsewhere = Elsewhere::start()?;
@@ -95,7 +102,7 @@ impl Server {
         })
     }
 
-    /// Where clients reach it.
+    /// Where clients reach it: those of `http.listen`, then those of `http.tls_listen`.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
@@ -128,6 +135,20 @@ impl Answer for Router {
             Err(never) => match never {},
         }
     }
+}
+
+/// What `http.tls_listen` needs, where there is any.
+fn tls(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Arc<Tls>>> {
+    let http = &config.http;
+    if http.tls_listen.is_empty() {
+        return Ok(None);
+    }
+    let (Some(chain), Some(key)) = (&http.tls_certificate_file, &http.tls_private_key_file) else {
+        anyhow::bail!("http.tls_listen needs a certificate and its key");
+    };
+    let files = CertificateFiles { chain: config.resolve(chain), key: config.resolve(key) };
+    let tls = Tls::load(files, Arc::clone(clock)).context("http.tls_listen has no certificate")?;
+    Ok(Some(Arc::new(tls)))
 }
 
 fn cores() -> NonZeroUsize {
