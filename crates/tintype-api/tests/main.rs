@@ -8,6 +8,7 @@ mod authentication;
 mod client;
 mod connections;
 mod edge;
+mod federation;
 mod legacy;
 mod lifecycle;
 mod limits;
