@@ -16,3 +16,4 @@ mod serve;
 mod standalone;
 mod telemetry;
 mod tenants;
+mod tls;

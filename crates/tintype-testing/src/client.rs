@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    Connection, paths,
+    Connection, paths, tls,
     transfer::{Framing, Receiving, Sending},
     wait::PATIENCE,
 };
@@ -33,6 +33,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
     Tcp(SocketAddr),
+    /// With TLS, where a certificate of this host is expected.
+    Tls(SocketAddr, String),
     Unix(PathBuf),
 }
 
@@ -59,6 +61,11 @@ impl Client {
     /// A client of the server that listens on this Unix socket.
     pub fn of_socket(path: impl Into<PathBuf>) -> Self {
         Self::new(Target::Unix(path.into()), None)
+    }
+
+    /// The same, by another way.
+    pub(crate) fn by_way_of(&self, target: Target) -> Self {
+        Self { target, ..self.clone() }
     }
 
     /// The same, asking for another host.
@@ -207,8 +214,11 @@ impl Request {
     }
 
     async fn connect(&self) -> Connection {
-        let Target::Tcp(address) = &self.target else { panic!("transfers piece by piece are made over TCP") };
-        Connection::open(*address).await
+        match &self.target {
+            Target::Tcp(address) => Connection::open(*address).await,
+            Target::Tls(address, host) => Connection::open_tls(*address, host).await,
+            Target::Unix(_) => panic!("transfers piece by piece are made over TCP"),
+        }
     }
 
     /// The head as it is sent.
@@ -242,6 +252,10 @@ async fn send(request: Request) -> anyhow::Result<Response> {
     *message.headers_mut() = request.headers;
     match request.target {
         Target::Tcp(address) => exchange(TokioIo::new(TcpStream::connect(address).await?), message).await,
+        Target::Tls(address, host) => {
+            let stream = tls::connect(TcpStream::connect(address).await?, &host).await?;
+            exchange(TokioIo::new(stream), message).await
+        }
         Target::Unix(path) => exchange(TokioIo::new(UnixStream::connect(path).await?), message).await,
     }
 }

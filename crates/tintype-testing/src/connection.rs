@@ -5,16 +5,21 @@ use std::net::SocketAddr;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
 
-use crate::{Response, wait::PATIENCE};
+use crate::{Response, tls, wait::PATIENCE};
+
+/// What bytes are sent and read on.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// A TCP connection to the server. Dropping it closes it.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     /// What was read beyond the last answer.
     ahead: BytesMut,
 }
@@ -25,10 +30,17 @@ impl Connection {
     /// # Panics
     /// If nobody accepts it.
     pub async fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("the server listens");
-        // A piece that a test sends goes out when it is sent.
-        stream.set_nodelay(true).expect("the socket takes the option");
-        Self { stream, ahead: BytesMut::new() }
+        Self::on(connect(address).await)
+    }
+
+    /// A new connection, on which nothing was sent but what TLS needs; a certificate of this host is expected.
+    pub(crate) async fn open_tls(address: SocketAddr, host: &str) -> Self {
+        let agreed = timeout(PATIENCE, tls::connect(connect(address).await, host)).await;
+        Self::on(agreed.expect("the server answers").expect("the server speaks TLS"))
+    }
+
+    fn on(stream: impl Stream + 'static) -> Self {
+        Self { stream: Box::new(stream), ahead: BytesMut::new() }
     }
 
     /// Sends these bytes, all of them.
@@ -36,8 +48,11 @@ impl Connection {
     /// # Panics
     /// If the server does not take them.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let sent = timeout(PATIENCE, self.stream.write_all(bytes.as_ref())).await;
-        sent.expect("the server reads").expect("the connection lives");
+        let sent = timeout(PATIENCE, async {
+            self.stream.write_all(bytes.as_ref()).await?;
+            self.stream.flush().await
+        });
+        sent.await.expect("the server reads").expect("the connection lives");
     }
 
     /// The next answer, whose length is in its `Content-Length` (none is no body).
@@ -138,4 +153,11 @@ impl Connection {
         let read = timeout(PATIENCE, self.stream.read_buf(&mut self.ahead)).await;
         matches!(read.expect("the server answers or ends the connection"), Ok(1..))
     }
+}
+
+async fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).await.expect("the server listens");
+    // A piece that a test sends goes out when it is sent.
+    stream.set_nodelay(true).expect("the socket takes the option");
+    stream
 }

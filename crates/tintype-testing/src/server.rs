@@ -14,13 +14,18 @@ use tintype::{
     Address, Server,
     config::{Config, ListenAddress},
 };
-use tintype_domain::{Clock, ContentHash, ManualClock, OsRandomness, OwnedUserId, Randomness as _, Timestamp};
+use tintype_domain::{
+    Clock, ContentHash, ManualClock, OsRandomness, OwnedServerName, OwnedUserId, Randomness as _, Timestamp,
+};
 use tintype_storage::records::{Records, TokenRecord};
-use tokio::time::timeout;
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 use crate::{
     Client, Connection, Waiting,
     client::Target,
+    port,
+    tls::{self, CHAIN_FILE, Certificate, KEY_FILE},
     wait::{PATIENCE, until},
 };
 
@@ -34,6 +39,9 @@ limits.rates.create = { per_second = 1000000, burst = 1000000 }
 limits.rates.upload = { per_second = 1000000, burst = 1000000 }
 limits.rates.download = { per_second = 1000000, burst = 1000000 }
 ";
+
+/// The file of the authority that signs the certificates of a test.
+const AUTHORITY_FILE: &str = "authority.pem";
 
 /// A running server. Its folder is removed when it is dropped.
 pub struct TestServer {
@@ -65,7 +73,37 @@ impl TestServer {
     /// # Panics
     /// If the configuration has errors, or the server does not start.
     pub async fn with(config: &str) -> Self {
+        Self::in_folder(TempDir::new().expect("there is room for a folder"), config).await
+    }
+
+    /// Starts a server that other servers of this test can reach under a name of its own, `PREFIX.localhost:PORT`: with
+    /// TLS there, and without TLS on another port for its clients. It trusts the certificates of its kind, and connects
+    /// to loopback addresses. The configuration is laid beside that: keys with dots, no tables.
+    ///
+    /// # Panics
+    /// As [`with`](Self::with) does.
+    pub async fn federating(prefix: &str, config: &str) -> Self {
         let folder = TempDir::new().expect("there is room for a folder");
+        let (host, port) = (format!("{prefix}.localhost"), port::free());
+        Certificate::of(&[&host]).write(folder.path()).expect("the certificate can be written");
+        fs::write(folder.path().join(AUTHORITY_FILE), tls::authority_pem()).expect("the authority can be written");
+        let path = |name: &str| folder.path().join(name);
+        let config = format!(
+            "http.tls_listen = ['127.0.0.1:{port}']
+             http.tls_certificate_file = '{}'
+             http.tls_private_key_file = '{}'
+             federation.extra_ca_files = ['{}']
+             federation.allow_addresses = ['127.0.0.0/8', '::1/128']
+             server = [{{ name = '{host}:{port}' }}]
+             {config}",
+            path(CHAIN_FILE).display(),
+            path(KEY_FILE).display(),
+            path(AUTHORITY_FILE).display(),
+        );
+        Self::in_folder(folder, &config).await
+    }
+
+    async fn in_folder(folder: TempDir, config: &str) -> Self {
         let file = folder.path().join("tintype.toml");
         fs::write(&file, config).expect("the configuration can be written");
         let mut config = Config::load(Some(&file), std::iter::empty()).unwrap_or_else(|errors| panic!("{errors}"));
@@ -128,6 +166,47 @@ impl TestServer {
     /// Somebody without an access token.
     pub fn anonymous(&self) -> Client {
         Client::new(Target::Tcp(self.address()), None)
+    }
+
+    /// The server's name; the first one, where there are several.
+    pub fn name(&self) -> &OwnedServerName {
+        &self.config.server[0].name
+    }
+
+    /// The same client, over TLS.
+    ///
+    /// # Panics
+    /// If the server does not speak TLS.
+    pub fn over_tls(&self, client: &Client) -> Client {
+        client.by_way_of(Target::Tls(self.tls_address(), self.name().host().to_owned()))
+    }
+
+    /// A new connection to where TLS is spoken, on which nothing was sent.
+    ///
+    /// # Panics
+    /// If the server does not speak TLS.
+    pub async fn connect_to_tls_port(&self) -> Connection {
+        Connection::open(self.tls_address()).await
+    }
+
+    /// The certificate that the server shows.
+    ///
+    /// # Panics
+    /// If it shows none of its name that its authority signed.
+    pub async fn shown_certificate(&self) -> CertificateDer<'static> {
+        let stream = TcpStream::connect(self.tls_address()).await.expect("the server listens");
+        let agreed = timeout(PATIENCE, tls::connect(stream, self.name().host())).await;
+        let stream = agreed.expect("the server answers").expect("the server speaks TLS");
+        let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        shown.expect("the server shows a certificate").clone().into_owned()
+    }
+
+    /// Puts another certificate in place of the server's.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn write_certificate(&self, certificate: &Certificate) {
+        certificate.write(self.folder.path()).expect("the certificate can be written");
     }
 
     /// A new connection, on which nothing was sent.
@@ -222,9 +301,17 @@ impl TestServer {
     fn address(&self) -> SocketAddr {
         let tcp = self.server.addresses().iter().find_map(|address| match address {
             Address::Tcp(address) => Some(*address),
-            Address::Unix(_) => None,
+            Address::Tls(_) | Address::Unix(_) => None,
         });
         tcp.expect("the server listens on TCP")
+    }
+
+    fn tls_address(&self) -> SocketAddr {
+        let tls = self.server.addresses().iter().find_map(|address| match address {
+            Address::Tls(address) => Some(*address),
+            Address::Tcp(_) | Address::Unix(_) => None,
+        });
+        tls.expect("the server speaks TLS")
     }
 
     async fn account(&self, name: &str, kind: Kind) -> Client {

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::ConfigFile;
 use crate::{
-    Server,
+    Address, Server,
     config::{Config, LogFormat, ServerConfig},
     telemetry,
 };
@@ -67,7 +67,7 @@ async fn serve(config: &Config, file: Option<&Path>, request_log: Option<Request
 /// What a person sees who started the server to try it.
 fn welcome(server: &Server, config: &Config, file: Option<&Path>) -> String {
     let Some(owned) = config.server.iter().find(|server| server.owns_name()) else { return String::new() };
-    let base = server.addresses().first().map_or_else(String::new, |address| format!("http://{address}"));
+    let base = server.addresses().iter().find_map(Address::url).unwrap_or_default();
     let program = std::env::args().next().unwrap_or_else(|| "tintype".to_owned());
     let flag = file.map(|file| format!(" --config {}", file.display())).unwrap_or_default();
     let name = &owned.name;

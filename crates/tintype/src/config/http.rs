@@ -1,5 +1,6 @@
 //! `[http]`: where clients reach the server, and how long it waits for them.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -8,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::report::Report;
-use super::values::{Duration, ListenAddress, network, path};
+use super::values::{Duration, ListenAddress, listed, network, path};
 
 /// Where clients reach the server, and how long it waits for them.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -21,7 +22,9 @@ pub struct HttpConfig {
     #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<IpNet>,
     /// Addresses to listen on with TLS: "IP:port".
-    pub tls_listen: Vec<ListenAddress>,
+    #[serde(deserialize_with = "listed::deserialize")]
+    #[schemars(with = "Vec<String>")]
+    pub tls_listen: Vec<SocketAddr>,
     /// The certificate chain for `tls_listen`, in PEM. It is read again when it changes.
     #[serde(deserialize_with = "path::optional")]
     pub tls_certificate_file: Option<PathBuf>,
@@ -63,11 +66,9 @@ impl HttpConfig {
         if self.listen.is_empty() && self.tls_listen.is_empty() {
             report.error("http.listen", "at least one address is needed, here or in http.tls_listen");
         }
-        for (key, list) in [("http.listen", &self.listen), ("http.tls_listen", &self.tls_listen)] {
-            for (index, address) in list.iter().enumerate() {
-                if !address.is_any_port() && list.iter().take(index).any(|earlier| earlier == address) {
-                    report.error(&format!("{key}[{index}]"), format!("{address} is in the list twice"));
-                }
+        for (index, address) in self.listen.iter().enumerate() {
+            if !address.is_any_port() && self.listen.iter().take(index).any(|earlier| earlier == address) {
+                report.error(&format!("http.listen[{index}]"), format!("{address} is in the list twice"));
             }
         }
         self.check_tls(report);
@@ -79,9 +80,9 @@ impl HttpConfig {
     fn check_tls(&self, report: &mut Report) {
         for (index, address) in self.tls_listen.iter().enumerate() {
             let key = format!("http.tls_listen[{index}]");
-            if matches!(address, ListenAddress::Unix(_)) {
-                report.error(&key, "TLS is for IP addresses; a Unix socket belongs into http.listen");
-            } else if !address.is_any_port() && self.listen.contains(address) {
+            if address.port() != 0 && self.tls_listen.iter().take(index).any(|earlier| earlier == address) {
+                report.error(&key, format!("{address} is in the list twice"));
+            } else if address.port() != 0 && self.listen.contains(&ListenAddress::Tcp(*address)) {
                 report.error(&key, format!("{address} is also in http.listen"));
             }
         }

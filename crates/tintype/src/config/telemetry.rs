@@ -46,8 +46,9 @@ impl Default for TelemetryConfig {
 
 impl TelemetryConfig {
     pub(super) fn check(&self, http: &HttpConfig, report: &mut Report) {
-        for (key, list) in [("http.listen", &http.listen), ("http.tls_listen", &http.tls_listen)] {
-            if !self.listen.is_any_port() && list.contains(&self.listen) {
+        let is_tls = matches!(&self.listen, ListenAddress::Tcp(address) if http.tls_listen.contains(address));
+        for (key, is_there) in [("http.listen", http.listen.contains(&self.listen)), ("http.tls_listen", is_tls)] {
+            if is_there && !self.listen.is_any_port() {
                 // Metrics must not be reachable by every client.
                 report.error("telemetry.listen", format!("{} is also in {key}", self.listen));
             }

@@ -13,6 +13,7 @@ use prometheus_client::{metrics::gauge::Gauge, registry::Registry};
 use tintype_api::Peer;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{sleep, timeout},
 };
@@ -21,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     listener::{Accepted, Listener, Stream},
     stall::Stalling,
+    tls::Tls,
 };
 
 /// Answers requests.
@@ -179,8 +181,16 @@ impl<A: Answer> Serving<A> {
                 tokio::select! {
                     () = async {
                         match stream.register() {
-                            Ok(Stream::Tcp(stream)) => serve(stream, peer, answer, limits, draining).await,
-                            Ok(Stream::Unix(stream)) => serve(stream, peer, answer, limits, draining).await,
+                            Ok(Stream::Tcp(stream)) => {
+                                serve(Stalling::new(stream, limits.stall), peer, answer, limits, draining).await;
+                            }
+                            Ok(Stream::Unix(stream)) => {
+                                serve(Stalling::new(stream, limits.stall), peer, answer, limits, draining).await;
+                            }
+                            // In a place of its own: it is larger, and the others would have to take as much room.
+                            Ok(Stream::Tls(stream, tls)) => {
+                                Box::pin(serve_tls(stream, tls, peer, answer, limits, draining)).await;
+                            }
                             Err(error) => tracing::warn!(%error, "a connection could not be registered"),
                         }
                     } => {}
@@ -196,6 +206,25 @@ impl<A: Answer> Serving<A> {
     }
 }
 
+/// Agrees on TLS, for which the peer has as long as for the head of a request, and serves what is within.
+async fn serve_tls<A: Answer>(
+    stream: TcpStream,
+    tls: Arc<Tls>,
+    peer: Peer,
+    answer: A,
+    limits: Limits,
+    draining: CancellationToken,
+) {
+    // Within TLS, which may keep back what it was given to write, nobody would see that the peer does not read.
+    let accept = timeout(limits.head, tls.accept(Stalling::new(stream, limits.stall)));
+    match draining.run_until_cancelled(accept).await {
+        Some(Ok(Ok(stream))) => serve(stream, peer, answer, limits, draining).await,
+        Some(Ok(Err(error))) => tracing::debug!(%error, "a connection did not agree on TLS"),
+        Some(Err(_)) => tracing::debug!("a connection took too long to agree on TLS"),
+        None => {}
+    }
+}
+
 async fn serve<S, A>(stream: S, peer: Peer, answer: A, limits: Limits, draining: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -204,7 +233,7 @@ where
     let service = service_fn(async |request: hyper::Request<hyper::body::Incoming>| {
         Ok::<_, std::convert::Infallible>(answer.answer(request.map(Body::new), peer).await)
     });
-    let stream = TokioIo::new(Stalling::new(stream, limits.stall));
+    let stream = TokioIo::new(stream);
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(BUFFER);
     let connection = http.serve_connection(stream, service);

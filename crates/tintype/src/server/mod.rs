@@ -3,6 +3,7 @@
 mod connections;
 mod listener;
 mod stall;
+mod tls;
 
 use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
 
@@ -18,6 +19,7 @@ pub use self::listener::Address;
 use self::{
     connections::{Answer, Connections, Limits},
     listener::Listener,
+    tls::{CertificateFiles, Tls},
 };
 use crate::{
     config::{Config, Duration as ConfigDuration},
@@ -52,6 +54,11 @@ impl Server {
         for address in &config.http.listen {
             listeners.push(Listener::bind(address).await?);
         }
+        if let Some(tls) = tls(config, &clock)? {
+            for address in &config.http.tls_listen {
+                listeners.push(Listener::bind_tls(*address, Arc::clone(&tls)).await?);
+            }
+        }
         let telemetry_listener = Listener::bind(&config.telemetry.listen).await?;
         let repository = wiring::repository(config, Arc::clone(&clock), Arc::clone(&randomness)).await?;
 
@@ -80,7 +87,7 @@ impl Server {
         Ok(Self { repository, connections, telemetry, addresses, telemetry_address, drain_timeout })
     }
 
-    /// Where clients reach it.
+    /// Where clients reach it: those of `http.listen`, then those of `http.tls_listen`.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
@@ -113,6 +120,20 @@ impl Answer for Router {
             Err(never) => match never {},
         }
     }
+}
+
+/// What `http.tls_listen` needs, where there is any.
+fn tls(config: &Config, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Arc<Tls>>> {
+    let http = &config.http;
+    if http.tls_listen.is_empty() {
+        return Ok(None);
+    }
+    let (Some(chain), Some(key)) = (&http.tls_certificate_file, &http.tls_private_key_file) else {
+        anyhow::bail!("http.tls_listen needs a certificate and its key");
+    };
+    let files = CertificateFiles { chain: config.resolve(chain), key: config.resolve(key) };
+    let tls = Tls::load(files, Arc::clone(clock)).context("http.tls_listen has no certificate")?;
+    Ok(Some(Arc::new(tls)))
 }
 
 fn cores() -> NonZeroUsize {

@@ -15,7 +15,7 @@ pub trait Listed: Sized {
 impl Listed for SocketAddr {
     fn read(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| {
-            format!("{text:?} is not an IP address with a port; write one such as \"192.0.2.1:53\" or \"[::1]:53\"")
+            format!("{text:?} is not an IP address with a port; write one such as \"192.0.2.1:53\" or \"[::1]:8448\"")
         })
     }
 }

@@ -1,0 +1,27 @@
+//! Free ports of the loopback address, for servers whose name has to be known before they listen.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use tintype_domain::{OsRandomness, Randomness as _};
+
+/// Below the ports that the system gives to outgoing connections, so that none of them takes it before the server does.
+const FIRST: u16 = 10_000;
+const COUNT: u16 = 10_000;
+
+/// How often it is tried.
+const TRIES: u32 = 1_000;
+
+/// A port on 127.0.0.1 that nothing listens on. They are chosen at random, so that programs that run at once hardly meet.
+pub(crate) fn free() -> u16 {
+    let free = (0..TRIES).map(|_| random()).find(|&port| {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        TcpListener::bind(address).is_ok()
+    });
+    free.expect("one of so many ports is free")
+}
+
+fn random() -> u16 {
+    let mut bytes = [0; 2];
+    OsRandomness.fill(&mut bytes);
+    FIRST + u16::from_le_bytes(bytes) % COUNT
+}
