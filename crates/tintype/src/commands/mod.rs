@@ -2,6 +2,7 @@
 
 mod config;
 mod doctor;
+mod legacy;
 mod migrate;
 mod serve;
 mod token;
@@ -36,6 +37,9 @@ enum Command {
     /// Check or print the configuration.
     #[command(subcommand)]
     Config(config::Command),
+    /// See what a freeze of the old endpoints, which ask for no access token, would break.
+    #[command(subcommand)]
+    Legacy(legacy::Command),
     /// Bring the database up to date.
     Migrate(migrate::Arguments),
     /// Try everything that the server depends on.
@@ -60,6 +64,7 @@ impl Arguments {
             Command::Serve(arguments) => serve::run(&arguments),
             Command::Token(arguments) => token::run(&arguments),
             Command::Config(command) => config::run(&command),
+            Command::Legacy(command) => legacy::run(&command),
             Command::Migrate(arguments) => migrate::run(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
         }

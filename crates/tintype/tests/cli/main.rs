@@ -3,5 +3,6 @@
 mod config;
 mod doctor;
 mod installation;
+mod legacy;
 mod serve;
 mod token;
