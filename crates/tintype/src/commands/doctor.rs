@@ -94,7 +94,7 @@ async fn published(config: &Config, server: &ServerConfig, key: &SigningKey) -> 
         (None, Some(ListenAddress::Tcp(address))) => {
             Url::parse(&format!("http://{address}")).map_err(|error| error.to_string())?
         }
-        (None, _) => return Ok("not looked up: the server listens on a socket file".to_owned()),
+        (None, _) => return Ok("not looked up: the server listens on no port without TLS".to_owned()),
     };
     let url = base.join("_matrix/key/v2/server").map_err(|error| error.to_string())?;
     let client = http_client(config.authentication.request_timeout.get()).map_err(|error| error.to_string())?;

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tintype_testing::{paths, pattern};
+use tintype_testing::{paths, pattern, tls::Certificate};
 
 use crate::installation::Installation;
 
@@ -27,6 +27,53 @@ async fn whoever_tries_it_is_told_how() {
     for command in ["token alice", "/_matrix/media/v3/upload", "/_matrix/client/v1/media/download/"] {
         assert!(text.contains(command), "{command} is missing in {text}");
     }
+}
+
+/// An installation that listens with TLS alone, on a free port.
+fn with_tls() -> Installation {
+    let installation = Installation::empty();
+    let path = |name| installation.path().join(name).display().to_string();
+    let (chain, key) = (path("chain.pem"), path("key.pem"));
+    installation.write(
+        "tintype.toml",
+        &format!(
+            "telemetry.listen = '127.0.0.1:0'
+             http.listen = []
+             http.tls_listen = ['127.0.0.1:0']
+             http.tls_certificate_file = '{chain}'
+             http.tls_private_key_file = '{key}'"
+        ),
+    );
+    installation
+}
+
+#[tokio::test]
+async fn where_there_is_only_tls_whoever_tries_it_is_told_so() {
+    let installation = with_tls();
+    let certificate = Certificate::of(&["localhost"]);
+    installation.write("chain.pem", &certificate.chain_pem);
+    installation.write("key.pem", &certificate.key_pem);
+
+    let serving = installation.serve().await;
+    let address = serving.address().unwrap();
+    let (_, text) = serving.stop(Signal::TERM);
+
+    assert!(text.contains(&format!("Tintype serves the media of localhost at https://{address}\n")), "{text}");
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_named() {
+    let installation = with_tls();
+    let certificate = Certificate::of(&["localhost"]);
+
+    let missing = installation.run(&["serve"]);
+    installation.write("chain.pem", &certificate.chain_pem);
+    installation.write("key.pem", &Certificate::of(&["localhost"]).key_pem);
+    let mismatched = installation.run(&["serve"]);
+
+    assert_eq!((missing.code, mismatched.code), (Some(1), Some(1)));
+    assert!(missing.stderr.contains("cannot read") && missing.stderr.contains("chain.pem"), "{missing:?}");
+    assert!(mismatched.stderr.contains("key.pem cannot be used"), "{mismatched:?}");
 }
 
 #[tokio::test]
