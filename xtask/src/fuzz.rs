@@ -24,7 +24,7 @@ pub fn run() -> Result<bool> {
             .args(["fuzz", "run", target])
             .arg(corpus)
             .arg(tools::workspace().join("fuzz/seeds").join(target))
-            .args(["--", "-max_total_time=60", "-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"])
+            .args(["--", "-max_total_time=60", "-timeout=10", "-verbosity=0", "-print_funcs=0", "-print_final_stats=1"])
             .status()
             .with_context(|| format!("fuzzing {target}"))?;
         if !status.success() {

@@ -1,4 +1,4 @@
-//! The workspace's own commands: `cargo xtask test | bench | ci`.
+//! The workspace's own commands: `cargo xtask test | bench | fuzz | ci`.
 
 mod bench;
 mod fuzz;
@@ -23,13 +23,16 @@ enum Task {
     Test,
     /// Measures Tintype beside nginx, Synapse and libvips and prints a table.
     Bench(bench::Options),
-    /// Checks and tests everything, and then feeds what reads other servers' bytes with made-up ones, for a minute each.
+    /// Feeds what reads other servers' bytes with made-up ones, for a minute each.
+    Fuzz,
+    /// What is run for every change: both of `test` and `fuzz`.
     Ci,
 }
 
 fn main() -> ExitCode {
     let outcome = match Options::parse().command {
         Task::Test => test::run(),
+        Task::Fuzz => fuzz::run(),
         Task::Ci => ci(),
         Task::Bench(options) => bench::run(&options).map(|()| true),
     };
