@@ -93,8 +93,6 @@ fn time(now: Timestamp) -> Rfc3339Timestamp {
 mod tests {
     use std::time::Duration;
 
-    use tintype_domain::UserId;
-
     use super::*;
 
     fn line() -> RequestLine<'static> {
