@@ -3,8 +3,9 @@
 //! One module per verb: [`authenticate`](Repository::authenticate) says who asks, [`receive`](Repository::receive) takes
 //! an upload, [`reserve`](Repository::reserve) promises one that [`fulfil`](Repository::fulfil) and
 //! [`append`](Repository::append) bring, [`open`](Repository::open) gives media back,
-//! [`thumbnail`](Repository::thumbnail) gives a small picture of it. Whether something is allowed, how much of it and how often, is decided here and nowhere else; how a request
-//! looks in HTTP is not known here.
+//! [`thumbnail`](Repository::thumbnail) gives a small picture of it. Media of other servers is fetched in between. Whether
+//! something is allowed, how much of it and how often, is decided here and nowhere else; how a request looks in HTTP is
+//! not known here.
 
 mod arrivals;
 mod attempt;
