@@ -293,6 +293,9 @@ impl Repository {
     pub async fn close(&self) {
         self.stop_waiting();
         self.0.background.close().await;
+        if let Err(error) = sweep::note_use(&self.0).await {
+            tracing::warn!(%error, "the last use of remote media could not be noted");
+        }
         if let Err(error) = sweep::count(&self.0).await {
             tracing::warn!(%error, "the last requests for media could not be counted");
         }
