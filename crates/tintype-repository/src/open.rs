@@ -222,18 +222,11 @@ impl From<RemoteError> for OpenError {
     }
 }
 
-impl OpenError {
-    fn is_removed(&self) -> bool {
-        match self {
-            Self::Storage(error) => matches!(&**error, StorageError::Blobs(error) if is_removed(error)),
-            _ => false,
-        }
+impl StorageError {
+    /// Whether the bytes were removed between the look at their record and the opening of their file.
+    pub(crate) fn is_removed(&self) -> bool {
+        matches!(self, Self::Blobs(BlobsError::Io(error)) if error.kind() == io::ErrorKind::NotFound)
     }
-}
-
-/// Whether the bytes were removed between the look at their record and the opening of their file.
-pub(crate) fn is_removed(error: &BlobsError) -> bool {
-    matches!(error, BlobsError::Io(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
 /// A record as it is remembered, with its bytes if they are few.
@@ -312,14 +305,28 @@ impl Repository {
         from_origin: FromOrigin,
     ) -> Result<Opened, OpenError> {
         self.0.limiters.check(Action::Download, caller)?;
-        if let Some(record) = self.0.media.get(mxc) {
-            match self.opened(caller, mxc, record).await {
-                // It left the cache a moment ago: it is found anew.
-                Err(error) if error.is_removed() && !self.0.is_ours(mxc) => self.0.media.invalidate(mxc),
-                outcome => return outcome,
-            }
-        }
         let deadline = self.deadline(patience);
+        match self.open_by(caller, mxc, wanted, deadline, from_origin).await {
+            Err(OpenError::Storage(error)) if error.is_removed() && !self.0.is_ours(mxc) => {
+                // It left the cache a moment ago: it is found anew.
+                self.0.media.invalidate(mxc);
+                self.open_by(caller, mxc, wanted, deadline, from_origin).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn open_by(
+        &self,
+        caller: &Caller,
+        mxc: &Mxc,
+        wanted: Wanted,
+        deadline: Timestamp,
+        from_origin: FromOrigin,
+    ) -> Result<Opened, OpenError> {
+        if let Some(record) = self.0.media.get(mxc) {
+            return self.opened(caller, mxc, record).await;
+        }
         match Box::pin(self.find(caller, mxc, deadline, wanted, from_origin)).await? {
             Found::Stored(record) => self.opened(caller, mxc, record).await,
             Found::Arriving(arriving) => {
