@@ -251,12 +251,11 @@ impl Mixed {
                 event => return Ok(event),
             }
             let Some(received) = &mut self.body else { return Ok(None) };
-            match received.chunk().await? {
-                Some(bytes) => self.decoder.push(bytes),
-                None => {
-                    self.body = None;
-                    self.decoder.finish();
-                }
+            if let Some(bytes) = received.chunk().await? {
+                self.decoder.push(bytes);
+            } else {
+                self.body = None;
+                self.decoder.finish();
             }
         }
     }

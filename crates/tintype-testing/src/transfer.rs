@@ -158,6 +158,14 @@ impl Receiving {
         self.ahead.freeze()
     }
 
+    /// The rest of the body, or else what came of it before it was aborted.
+    ///
+    /// # Errors
+    /// The bytes that came, if it is aborted.
+    pub async fn outcome(mut self) -> Result<Bytes, Bytes> {
+        if self.read_on().await { Err(self.ahead.freeze()) } else { Ok(self.ahead.freeze()) }
+    }
+
     /// Reads to the end; whether it was an abort.
     async fn read_on(&mut self) -> bool {
         loop {
