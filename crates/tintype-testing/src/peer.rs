@@ -57,7 +57,7 @@ struct Shared {
     scripts: Mutex<Vec<(String, Script)>>,
     received: Mutex<Vec<Received>>,
     connections: AtomicUsize,
-    open: AtomicUsize,
+    answering: AtomicUsize,
 }
 
 impl Shared {
@@ -180,9 +180,9 @@ impl Peer {
         self.shared.connections.load(Ordering::Relaxed)
     }
 
-    /// Waits until every connection to it has ended.
+    /// Waits until nobody listens to an answer any more that has no end.
     pub async fn is_left_alone(&self) {
-        until("nobody is connected to the peer", async || self.shared.open.load(Ordering::Relaxed) == 0).await;
+        until("nobody listens to the peer", async || self.shared.answering.load(Ordering::Relaxed) == 0).await;
     }
 
     /// Waits until a request whose target begins so has come.
@@ -195,13 +195,11 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     while let Ok((tcp, _)) = listener.accept().await {
         shared.connections.fetch_add(1, Ordering::Relaxed);
-        shared.open.fetch_add(1, Ordering::Relaxed);
         let (tls, shared) = (tls.clone(), Arc::clone(&shared));
         connections.spawn(async move {
             if let Ok(stream) = tls.accept(tcp).await {
                 converse(stream, &shared).await;
             }
-            shared.open.fetch_sub(1, Ordering::Relaxed);
         });
     }
 }
@@ -221,7 +219,10 @@ async fn converse(mut stream: TlsStream<TcpStream>, shared: &Shared) {
         let received = parse(&ahead.split_to(end));
         let script = shared.script(&received.target);
         shared.received().push(received);
-        match script.play(stream).await {
+        shared.answering.fetch_add(1, Ordering::Relaxed);
+        let played = script.play(stream).await;
+        shared.answering.fetch_sub(1, Ordering::Relaxed);
+        match played {
             Ok(played) => stream = played,
             Err(_) => return,
         }

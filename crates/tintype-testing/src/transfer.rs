@@ -103,8 +103,8 @@ enum Next {
 
 impl Receiving {
     /// Reads the head of the answer.
-    pub(crate) async fn begin(mut connection: Connection, method: &Method) -> Self {
-        let (status, headers) = connection.head().await;
+    pub(crate) async fn begin(mut connection: Connection, method: &Method) -> Option<Self> {
+        let (status, headers) = connection.head_or_end().await?;
         let has_body = method != Method::HEAD && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let head = Response { status, headers, body: Bytes::new() };
         let framing = match head.header("transfer-encoding") {
@@ -112,7 +112,7 @@ impl Receiving {
             "chunked" => Framing::Chunked,
             _ => Framing::Length(head.content_length()),
         };
-        Self { head, connection, framing, chunk: 0, ahead: BytesMut::new() }
+        Some(Self { head, connection, framing, chunk: 0, ahead: BytesMut::new() })
     }
 
     /// The status.

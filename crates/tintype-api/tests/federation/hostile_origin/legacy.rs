@@ -58,16 +58,13 @@ async fn an_answer_that_breaks_off_is_not_kept() {
             ("chunks, suddenly", chunked.clone().break_off()),
             ("chunks, silently", chunked.clone().stall()),
             ("within the last chunk", chunked.then("0\r\n").close()),
-            ("both", Script::chunked(200, "Content-Length: 3\r\n", &[b"media"]).close()),
         ],
     )
     .await;
 
-    let (both, broken) = outcomes.split_last().unwrap();
-    for (name, outcome) in broken {
+    for (name, outcome) in outcomes {
         assert!(matches!(outcome, Outcome::Refused(502, _) | Outcome::Aborted(_)), "{name}: {outcome:?}");
     }
-    assert_eq!(both.1, bad_gateway());
     scene.ours.holds_nothing().await;
 }
 

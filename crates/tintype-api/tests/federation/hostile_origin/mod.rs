@@ -8,7 +8,10 @@ mod legacy;
 mod multipart;
 mod slow;
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use tintype_domain::Mxc;
 use tintype_testing::{Client, Peer, Script, TestServer, paths};
@@ -45,6 +48,7 @@ struct Scene {
     ours: TestServer,
     alice: Client,
     peer: Peer,
+    cases: AtomicUsize,
 }
 
 /// What became of a download.
@@ -70,13 +74,16 @@ impl Scene {
     }
 
     async fn beside(peer: Peer, config: &str) -> Self {
-        let ours = TestServer::federating("ours", config).await;
+        // What is kept is seen at the old endpoint, which fetches nothing if it is asked not to.
+        let ours = TestServer::federating("ours", &format!("legacy.freeze = 'never'\n{config}")).await;
         let alice = ours.user("alice").await;
-        Self { ours, alice, peer }
+        Self { ours, alice, peer, cases: AtomicUsize::new(0) }
     }
 
     async fn download(&self, mxc: &Mxc) -> Outcome {
-        let answer = self.alice.get(paths::download(mxc)).open().await;
+        let Some(answer) = self.alice.get(paths::download(mxc)).open_or_end().await else {
+            return Outcome::Aborted(0);
+        };
         match answer.status() {
             200 => answer
                 .outcome()
@@ -92,8 +99,8 @@ impl Scene {
     /// Lets the peer give each of these answers for media of its own.
     async fn outcomes(&self, cases: &[(&str, Script)]) -> Vec<(Mxc, String, Outcome)> {
         let mut outcomes = Vec::new();
-        for (number, (name, script)) in cases.iter().enumerate() {
-            let mxc = self.peer.mxc(&format!("case{number}_"));
+        for (name, script) in cases {
+            let mxc = self.peer.mxc(&format!("case{}_", self.cases.fetch_add(1, Ordering::Relaxed)));
             self.peer.says(&format!("{DOWNLOAD}{}", mxc.media_id), script.clone());
             outcomes.push((mxc.clone(), (*name).to_owned(), self.download(&mxc).await));
         }
@@ -102,22 +109,35 @@ impl Scene {
 
     /// Each of these answers is refused before anything of it is passed on.
     async fn refuses(&self, cases: &[(&str, Script)]) {
-        for (mxc, name, outcome) in self.outcomes(cases).await {
-            assert_eq!(outcome, bad_gateway(), "{name}");
-            self.keeps_nothing_of(&mxc, &name).await;
+        let outcomes = self.outcomes(cases).await;
+        for (_, name, outcome) in &outcomes {
+            assert_eq!(*outcome, bad_gateway(), "{name}");
         }
-        self.ours.holds_nothing().await;
-        self.takes_good_answers(cases).await;
+        self.forgets(&outcomes).await;
     }
 
     /// Each of these answers is refused, or cut if something of it was passed on already: whichever comes first.
     async fn refuses_or_cuts(&self, cases: &[(&str, Script)]) {
-        for (mxc, name, outcome) in self.outcomes(cases).await {
+        let outcomes = self.outcomes(cases).await;
+        for (_, name, outcome) in &outcomes {
             assert!(matches!(outcome, Outcome::Refused(502, _) | Outcome::Aborted(_)), "{name}: {outcome:?}");
-            self.keeps_nothing_of(&mxc, &name).await;
+        }
+        self.forgets(&outcomes).await;
+    }
+
+    /// Nothing of this is kept; when its memory is over, good answers are fetched, and kept.
+    async fn forgets(&self, outcomes: &[(Mxc, String, Outcome)]) {
+        for (mxc, name, _) in outcomes {
+            self.keeps_nothing_of(mxc, name).await;
         }
         self.ours.holds_nothing().await;
-        self.takes_good_answers(cases).await;
+        self.ours.advance(MEMORY);
+        self.peer.says(DOWNLOAD, good());
+        for (mxc, name, _) in outcomes {
+            assert_eq!(self.download(mxc).await, Outcome::Whole(b"good".to_vec()), "{name}");
+            let kept = self.alice.get(format!("{}?allow_remote=false", paths::legacy_download(mxc))).await;
+            assert_eq!(kept.status(), 200, "{name}");
+        }
     }
 
     /// Each of these answers gives these bytes.
@@ -130,17 +150,5 @@ impl Scene {
     async fn keeps_nothing_of(&self, mxc: &Mxc, name: &str) {
         let kept = self.alice.get(format!("{}?allow_remote=false", paths::legacy_download(mxc))).await;
         assert_eq!(kept.status(), 404, "{name}");
-    }
-
-    /// When the memory of the bad answers is over, good ones are fetched, and kept.
-    async fn takes_good_answers(&self, cases: &[(&str, Script)]) {
-        self.ours.advance(MEMORY);
-        self.peer.says(DOWNLOAD, good());
-        for (number, (name, _)) in cases.iter().enumerate() {
-            let mxc = self.peer.mxc(&format!("case{number}_"));
-            assert_eq!(self.download(&mxc).await, Outcome::Whole(b"good".to_vec()), "{name}");
-            let kept = self.alice.get(format!("{}?allow_remote=false", paths::legacy_download(&mxc))).await;
-            assert_eq!(kept.status(), 200, "{name}");
-        }
     }
 }

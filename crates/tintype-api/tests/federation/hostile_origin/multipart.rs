@@ -250,9 +250,10 @@ async fn media_without_an_end_is_cut_where_it_is_too_large() {
         ("with a length", Script::send(length).endless([b'x'; 4096])),
     ];
 
-    for (mxc, name, outcome) in scene.outcomes(&cases).await {
+    let outcomes = scene.outcomes(&cases).await;
+    for (mxc, name, outcome) in &outcomes {
         assert!(matches!(outcome, Outcome::Aborted(..=204_800)), "{name}: {outcome:?}");
-        assert_eq!(scene.download(&mxc).await, super::too_large(), "{name}");
+        assert_eq!(scene.download(mxc).await, super::too_large(), "{name}");
     }
 
     scene.peer.is_left_alone().await;
@@ -260,7 +261,7 @@ async fn media_without_an_end_is_cut_where_it_is_too_large() {
     // It may have cost much to find out, so it is remembered for longer.
     assert_eq!(scene.peer.received(DOWNLOAD).len(), 2);
     scene.ours.advance(std::time::Duration::from_mins(10));
-    scene.takes_good_answers(&cases).await;
+    scene.forgets(&outcomes).await;
 }
 
 #[tokio::test]
