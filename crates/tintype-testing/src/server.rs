@@ -44,6 +44,9 @@ limits.rates.download = { per_second = 1000000, burst = 1000000 }
 /// The file of the authority that signs the certificates of a test.
 const AUTHORITY_FILE: &str = "authority.pem";
 
+/// Where a server of a test may connect to.
+const ALLOWED: &str = "federation.allow_addresses";
+
 /// A running server. Its folder is removed when it is dropped.
 pub struct TestServer {
     server: Server,
@@ -79,7 +82,8 @@ impl TestServer {
 
     /// Starts a server that other servers of this test can reach under a name of its own, `PREFIX.localhost:PORT`: with
     /// TLS there, and without TLS on another port for its clients. It trusts the certificates of its kind, and connects
-    /// to loopback addresses. The configuration is laid beside that: keys with dots, no tables.
+    /// to loopback addresses, unless `federation.allow_addresses` says where else. The configuration is laid beside that:
+    /// keys with dots, no tables.
     ///
     /// # Panics
     /// As [`with`](Self::with) does.
@@ -100,12 +104,14 @@ impl TestServer {
         certificate.write(folder.path()).expect("the certificate can be written");
         fs::write(folder.path().join(AUTHORITY_FILE), tls::authority_pem()).expect("the authority can be written");
         let path = |name: &str| folder.path().join(name);
+        let allowed =
+            if config.contains(ALLOWED) { String::new() } else { format!("{ALLOWED} = ['127.0.0.0/8', '::1/128']") };
         let config = format!(
             "http.tls_listen = ['127.0.0.1:{port}']
              http.tls_certificate_file = '{}'
              http.tls_private_key_file = '{}'
              federation.extra_ca_files = ['{}']
-             federation.allow_addresses = ['127.0.0.0/8', '::1/128']
+             {allowed}
              server = [{}]
              {config}",
             path(CHAIN_FILE).display(),

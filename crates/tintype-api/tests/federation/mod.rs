@@ -5,6 +5,8 @@ mod arriving;
 mod between;
 mod counting;
 mod crowd;
+mod hostile_asker;
+mod hostile_origin;
 mod kept;
 mod old_endpoints;
 mod ourselves;
