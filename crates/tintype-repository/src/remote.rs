@@ -434,7 +434,10 @@ impl Fetch {
             let error = format!("{size} bytes came, and {} were stated", content_length.unwrap_or_default());
             return Err(FetchError::Malformed(error).into());
         }
-        Ok((labels, large.map_or_else(|| Arrived::Small(small.freeze()), Arrived::Large)))
+        Ok((
+            labels,
+            large.map_or_else(|| Arrived::Small(small.freeze()), |incoming| Arrived::Large(Box::new(incoming))),
+        ))
     }
 
     /// Puts what has come into a file, which those who wait read from now on.
@@ -497,7 +500,7 @@ impl Fetch {
 /// A body that has come.
 enum Arrived {
     Small(bytes::Bytes),
-    Large(Incoming),
+    Large(Box<Incoming>),
 }
 
 /// What the origin says of its media, as far as it can be kept.

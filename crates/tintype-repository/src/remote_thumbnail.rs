@@ -67,9 +67,10 @@ impl Repository {
                 _ => Err(ThumbnailsError::NotFound),
             };
         }
-        let finding = self.kept_or_fetched(caller, key, request, patience);
-        let found = Box::pin(self.0.thumbnails.try_get_with_by_ref(key, finding)).await;
-        found.map_err(|error| (*error).clone())
+        match self.0.thumbnails.get(key).await {
+            Some(kept) => Ok(kept),
+            None => Box::pin(self.kept_or_fetched(caller, key, request, patience)).await,
+        }
     }
 
     /// What is kept of it, or can be made of what is kept.
@@ -82,6 +83,7 @@ impl Repository {
         if let Some(kept) = self.find_kept(&remote_key(key)).await?
             && let Some(thumbnail) = as_thumbnail(&kept)
         {
+            self.0.thumbnails.insert(key.clone(), Arc::clone(&thumbnail)).await;
             return Ok(Some(thumbnail));
         }
         match self.find_kept(&original(&key.mxc)).await? {
@@ -106,6 +108,7 @@ impl Repository {
             match self.fetched(caller, &remote_key(key), Wanted::Whole, patience).await {
                 Ok(Remote::Stored(kept)) => {
                     if let Some(thumbnail) = as_thumbnail(&kept) {
+                        self.0.thumbnails.insert(key.clone(), Arc::clone(&thumbnail)).await;
                         return Ok(thumbnail);
                     }
                 }
@@ -120,8 +123,19 @@ impl Repository {
         }
     }
 
-    /// Made here. It counts as old as what it is made from.
+    /// Made here, once for all who ask at the same time: each of them has waited for the media as long as it wanted.
     async fn made_from(
+        &self,
+        media: &CachedMedia,
+        key: &ThumbnailKey,
+        request: ThumbnailRequest,
+    ) -> Result<Arc<CachedThumbnail>, ThumbnailsError> {
+        let made = Box::pin(self.0.thumbnails.try_get_with_by_ref(key, self.make_from(media, key, request))).await;
+        made.map_err(|error| (*error).clone())
+    }
+
+    /// It counts as old as what it is made from.
+    async fn make_from(
         &self,
         media: &CachedMedia,
         key: &ThumbnailKey,
