@@ -15,16 +15,10 @@ use tokio::{
 use url::Url;
 
 use crate::{
-    get, hello, server,
-    support::{Answer, PATIENCE, Peer, Received, START, World, answer, json},
+    get, hello, matrix, server,
+    support::{PATIENCE, Peer, START, World, answer, json},
     text,
 };
-
-/// A Matrix server that is found by its name alone.
-async fn matrix(world: &World, answer: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Peer {
-    world.dns.host("example.test", world.address(3));
-    Peer::start(world.federation(3), world.authority.server(&["example.test"]), answer).await
-}
 
 #[tokio::test]
 async fn a_request_arrives_as_it_was_meant() {
