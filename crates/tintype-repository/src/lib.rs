@@ -272,7 +272,8 @@ impl Repository {
     /// # Errors
     /// [`ServerError`] if it is not.
     pub fn admit_server(&self, server: &ServerName, address: IpAddr) -> Result<(), ServerError> {
-        if self.0.servers.iter().any(|ours| ours.name == server) {
+        // In whatever letters: its keys would be asked of ourselves.
+        if self.0.servers.iter().any(|ours| ours.name.as_str().eq_ignore_ascii_case(server.as_str())) {
             return Err(ServerError::Ourselves);
         }
         if !self.0.federation.is_peer(server) {
