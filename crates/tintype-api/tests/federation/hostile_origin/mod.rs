@@ -60,6 +60,13 @@ enum Outcome {
     Aborted(usize),
 }
 
+impl Outcome {
+    /// Whether too much came: the client was told, or cut before it had more than so many bytes.
+    fn is_of_too_much(&self, limit: usize) -> bool {
+        *self == too_large() || matches!(self, Self::Aborted(length) if *length <= limit)
+    }
+}
+
 fn bad_gateway() -> Outcome {
     Outcome::Refused(502, "M_UNKNOWN".to_owned())
 }
