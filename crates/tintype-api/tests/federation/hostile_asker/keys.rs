@@ -9,6 +9,9 @@ use tintype_testing::{Peer, START, Script, Waiting};
 
 use super::{Scene, gives_media, signed_by, unauthorized};
 
+/// A name, and what a server publishes as its keys.
+type Publishing<'a> = (&'a str, &'a dyn Fn(&Peer) -> Script);
+
 const TOMORROW: Timestamp = Timestamp(START.0 + 86_400_000);
 
 #[tokio::test]
@@ -37,7 +40,6 @@ async fn a_document_that_proves_nothing_is_refused() {
     let twice = |peer: &Peer| document(peer).to_string().replacen('{', "{\"server_name\":\"a.example\",", 1);
     let of = |script: fn(u16, &str, String) -> Script, text: String| script(200, "", text);
     let plain: fn(u16, &str, String) -> Script = |status, head, text| Script::response(status, head, text);
-    type Publishing<'a> = (&'a str, &'a dyn Fn(&Peer) -> Script);
 
     let cases: [Publishing<'_>; 18] = [
         ("expired", &|peer| Script::json(200, &peer.key_document(Timestamp(START.0 - 1)))),

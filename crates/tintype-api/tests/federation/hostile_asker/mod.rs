@@ -56,7 +56,7 @@ fn signed_by(
     method: &str,
     target: &str,
 ) -> HeaderValue {
-    authorization(key, origin, destination, method, target).unwrap()
+    authorization(key, origin, destination, method, target).expect("the request can be signed")
 }
 
 fn unauthorized() -> (u16, String) {

@@ -97,8 +97,9 @@ impl Scene {
                 .await
                 .map_or_else(|cut| Outcome::Aborted(cut.len()), |body| Outcome::Whole(body.to_vec())),
             status => {
-                let error = serde_json::from_slice::<serde_json::Value>(&answer.whole().await).unwrap();
-                Outcome::Refused(status, error["errcode"].as_str().unwrap().to_owned())
+                let error =
+                    serde_json::from_slice::<serde_json::Value>(&answer.whole().await).expect("an error is JSON");
+                Outcome::Refused(status, error["errcode"].as_str().expect("a Matrix error has a code").to_owned())
             }
         }
     }
