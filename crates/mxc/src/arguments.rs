@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tintype_client::Mxc;
+use tintype_client::{Lifetime, Mxc};
 
 use crate::output::Output;
 
@@ -42,22 +42,54 @@ pub struct Connection {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Upload a file, and print its mxc:// URI.
+    /// Upload a file, and print its mxc:// URI; with --encrypt, what opens it.
     Upload(Upload),
     /// Reserve an mxc:// URI for a later upload, and print it.
-    Create,
+    Create(Create),
     /// Upload the content of a reserved URI. Where the server can, an interrupted upload of a file goes on by itself.
     Put(Put),
     /// Download media into a file, and print its path.
     Download(Download),
     /// Fetch a thumbnail of a picture into a file, and print its path.
     Thumbnail(Thumbnail),
+    /// Delete ephemeral media of your own, and print what became of it.
+    Rm(Rm),
 }
 
 #[derive(Args)]
 pub struct Upload {
     #[command(flatten)]
     pub content: ToSend,
+    #[command(flatten)]
+    pub keeping: Keeping,
+    /// Encrypt it with a new key, and print what opens it (an EncryptedFile) instead of the URI. The server learns
+    /// neither type nor name.
+    #[arg(long, conflicts_with_all = ["content_type", "filename"])]
+    pub encrypt: bool,
+}
+
+#[derive(Args)]
+pub struct Create {
+    #[command(flatten)]
+    pub keeping: Keeping,
+}
+
+/// How long the server is to keep it.
+#[derive(Args)]
+pub struct Keeping {
+    /// Make it media that `mxc rm` can delete (MSC4425). Nothing is sent to a server that does not have this.
+    #[arg(long)]
+    pub ephemeral: bool,
+    /// With --ephemeral: if the server does not have it, go on all the same. The media is then kept for ever.
+    #[arg(long, requires = "ephemeral")]
+    pub even_if_kept: bool,
+}
+
+#[derive(Args)]
+pub struct Rm {
+    /// The URIs.
+    #[arg(required = true)]
+    pub mxc: Vec<Mxc>,
 }
 
 #[derive(Args)]
@@ -99,8 +131,13 @@ pub enum Resumable {
 
 #[derive(Args)]
 pub struct Download {
-    /// The URI.
-    pub mxc: Mxc,
+    /// The URI; with --decrypt that of the key file, if it is not given.
+    #[arg(required_unless_present = "decrypt")]
+    pub mxc: Option<Mxc>,
+    /// Decrypt it with what this file holds, as `mxc upload --encrypt` printed it. Nothing is written under the file's
+    /// name, or to standard output, before all of it is there and verified.
+    #[arg(long, value_name = "KEYFILE")]
+    pub decrypt: Option<PathBuf>,
     #[command(flatten)]
     pub saving: Saving,
 }
@@ -152,6 +189,17 @@ impl Arguments {
     /// How results are printed.
     pub fn output(&self) -> Output {
         if self.json { Output::Json } else { Output::Text }
+    }
+}
+
+impl Keeping {
+    /// What the server is asked for.
+    pub fn lifetime(&self) -> Lifetime {
+        match (self.ephemeral, self.even_if_kept) {
+            (false, _) => Lifetime::Kept,
+            (true, false) => Lifetime::Ephemeral,
+            (true, true) => Lifetime::EphemeralOrKept,
+        }
     }
 }
 

@@ -7,8 +7,12 @@ use std::{
 
 use anyhow::Context as _;
 use serde_json::Value;
+use tintype_client::Error;
 
 use crate::failure;
+
+/// The exit code for a server without ephemeral media: a script may want to go another way then.
+const NO_EPHEMERAL_MEDIA: u8 = 3;
 
 /// In which form results and errors are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,12 +42,15 @@ impl Output {
         }
     }
 
-    /// Prints the error.
+    /// Prints the error; gives the exit code.
     pub fn failed(self, error: &anyhow::Error) -> ExitCode {
         let _ = match self {
             Self::Text => writeln!(io::stderr(), "mxc: {}", failure::line(error)),
             Self::Json => writeln!(io::stderr(), "{}", failure::object(error)),
         };
-        ExitCode::FAILURE
+        match error.downcast_ref() {
+            Some(Error::NoEphemeralMedia) => ExitCode::from(NO_EPHEMERAL_MEDIA),
+            _ => ExitCode::FAILURE,
+        }
     }
 }

@@ -109,6 +109,11 @@ impl Sink {
         }
     }
 
+    /// Whether nobody sees what is written before [`finish`](Self::finish).
+    pub fn is_hidden(&self) -> bool {
+        matches!(self, Self::File { .. })
+    }
+
     /// Forgets what was written, if that is possible.
     pub async fn rewind(&mut self) -> io::Result<bool> {
         let Self::File { file, .. } = self else { return Ok(false) };

@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::{
-    Error, MatrixError, Retry, header,
+    EphemeralSupport, Error, MatrixError, Retry, header,
     http::{Proxy, http_client},
     retry::FAR_OFF,
 };
@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) retry: Retry,
     /// Whether the server takes resumable uploads, once it is known.
     pub(crate) resumable_uploads: OnceCell<bool>,
+    /// Whether the server has ephemeral media, once it is known.
+    pub(crate) ephemeral_support: OnceCell<EphemeralSupport>,
 }
 
 /// What a [`Client`] is made from.
@@ -152,6 +154,7 @@ impl ClientBuilder {
             idle: self.idle.min(FAR_OFF),
             retry: self.retry,
             resumable_uploads: OnceCell::new(),
+            ephemeral_support: OnceCell::new(),
         };
         Ok(Client { shared: Arc::new(shared) })
     }

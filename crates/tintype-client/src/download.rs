@@ -102,6 +102,11 @@ impl Download {
         Ok(download)
     }
 
+    /// What it is called on the server.
+    pub fn mxc(&self) -> &Mxc {
+        &self.question.mxc
+    }
+
     /// The type that the uploader gave, if it is text. Nobody has checked it.
     pub fn content_type(&self) -> Option<&str> {
         self.content_type.as_deref()

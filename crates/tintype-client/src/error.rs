@@ -65,6 +65,12 @@ pub enum Error {
     /// Where the media was to be written to could not be written.
     #[error("what was received cannot be written")]
     Sink(#[source] io::Error),
+    /// The server does not have ephemeral media (MSC4425). If it was to be uploaded, nothing was sent.
+    #[error("the server does not have ephemeral media (MSC4425): it would keep the media for ever")]
+    NoEphemeralMedia,
+    /// What was received is not what was encrypted: nothing of it may be used.
+    #[error("what was received is not what was encrypted: its SHA-256 is another")]
+    WrongHash,
     /// The client was given something that cannot be put into a request.
     #[error("{0}")]
     Invalid(&'static str),

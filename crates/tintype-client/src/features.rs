@@ -1,6 +1,7 @@
-//! Whether the server takes resumable uploads.
+//! What the server has beyond the specification: the flags of `/_matrix/client/versions`, and whether it takes
+//! resumable uploads.
 //!
-//! `/_matrix/client/versions` says so where Tintype answers it. Behind a proxy that path often belongs to a homeserver,
+//! `/_matrix/client/versions` says the latter where Tintype answers it. Behind a proxy that path often belongs to a homeserver,
 //! which knows nothing of it; then `OPTIONS` on the upload's own path does, as the draft of resumable uploads has it
 //! ("Limits": a resource that supports them includes `Upload-Limit`).
 
@@ -35,15 +36,20 @@ impl Client {
     }
 
     async fn versions_have_it(&self) -> Result<bool, Error> {
+        Ok(self.unstable_features().await?.get(FLAG).is_some_and(|on| *on))
+    }
+
+    /// The flags in `unstable_features` of `GET /_matrix/client/versions`; none if something answers there that is not
+    /// a homeserver, or not well. That decides nothing: whoever asks for a flag has a second way to find out.
+    pub(crate) async fn unstable_features(&self) -> Result<HashMap<String, bool>, Error> {
         let idle = self.shared.idle;
         let response = send(self.request(Method::GET, ["_matrix", "client", "versions"]), idle).await?;
-        // What it is that answers there, and whether it is well, decides nothing: `OPTIONS` is asked next.
         if response.status() != StatusCode::OK {
-            return Ok(false);
+            return Ok(HashMap::new());
         }
         match json::<Versions>(response, idle).await {
-            Ok(versions) => Ok(versions.unstable_features.get(FLAG).is_some_and(|on| *on)),
-            Err(Error::Answer(_)) => Ok(false),
+            Ok(versions) => Ok(versions.unstable_features),
+            Err(Error::Answer(_)) => Ok(HashMap::new()),
             Err(error) => Err(error),
         }
     }

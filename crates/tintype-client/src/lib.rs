@@ -7,9 +7,11 @@
 //! | [`Client::create`], [`Client::put`] | the URI first, the bytes later (MSC2246); an interrupted upload goes on |
 //! | [`Client::download`] | the bytes, if asked also of media that is still to come; a broken download goes on |
 //! | [`Client::thumbnail`] | a picture in small |
+//! | [`Client::upload_encrypted`], [`Download::decrypt`] | encrypted attachments: the server sees neither content nor name |
+//! | [`Upload::ephemeral`], [`Client::delete`] | media that can be deleted again (MSC4425) |
 //!
 //! Everything is streamed: the memory that a transfer takes does not depend on its size, unless
-//! [`Download::bytes`] is asked for. A download that ends too early is an error, never a short file. All errors are
+//! [`Download::bytes`] or [`EncryptedDownload::bytes`] is asked for. A download that ends too early is an error, never a short file. All errors are
 //! [`Error`]s, with the server's own words in [`Error::Matrix`].
 //!
 //! ```no_run
@@ -30,7 +32,12 @@
 
 mod client;
 mod create;
+mod delete;
 mod download;
+mod encrypted_download;
+mod encrypted_file;
+mod encrypted_upload;
+mod ephemeral;
 mod error;
 mod exchange;
 mod features;
@@ -49,8 +56,13 @@ pub use url::Url;
 
 pub use self::{
     client::{Client, ClientBuilder},
-    create::Reservation,
+    create::{Create, Reservation},
+    delete::Deletion,
     download::Download,
+    encrypted_download::{EncryptedDownload, Existing},
+    encrypted_file::{EncryptedFile, EncryptedFileError},
+    encrypted_upload::{EncryptedUpload, Encryption},
+    ephemeral::{EphemeralSupport, Lifetime},
     error::{Error, ErrorCode, MatrixError, TransportError, TransportErrorKind},
     http::Proxy,
     media::MediaRequest,

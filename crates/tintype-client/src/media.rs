@@ -38,7 +38,7 @@ pub struct MediaRequest {
 pub(crate) struct Question {
     pub(crate) client: Client,
     path: &'static [&'static str],
-    mxc: Mxc,
+    pub(crate) mxc: Mxc,
     query: Vec<(&'static str, String)>,
     timeout: Option<Duration>,
     pub(crate) listener: Listener,

@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::io::ReaderStream;
 
 /// How much is read at once, in bytes.
-const PIECE: usize = 128 * 1024;
+pub(crate) const PIECE: usize = 128 * 1024;
 
 /// Pieces of what is sent, in order.
 pub(crate) type Pieces = stream::BoxStream<'static, io::Result<Bytes>>;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tintype_domain::Mxc;
 
 use crate::{
-    Client, Error, Event, Source,
+    Client, Error, Event, Lifetime, Source,
     client::json,
     exchange::{Content, send_content},
     retry::Listener,
@@ -18,7 +18,13 @@ impl Client {
     ///
     /// Client-server API, `POST /_matrix/media/v3/upload`.
     pub fn upload(&self, source: impl Into<Source>) -> Upload {
-        Upload { client: self.clone(), source: source.into(), label: Label::default(), listener: Listener::default() }
+        Upload {
+            client: self.clone(),
+            source: source.into(),
+            label: Label::default(),
+            lifetime: Lifetime::default(),
+            listener: Listener::default(),
+        }
     }
 }
 
@@ -28,6 +34,7 @@ pub struct Upload {
     client: Client,
     source: Source,
     label: Label,
+    lifetime: Lifetime,
     listener: Listener,
 }
 
@@ -44,6 +51,17 @@ impl Upload {
         self
     }
 
+    /// Media that can be deleted again (MSC4425): the same as [`Lifetime::Ephemeral`].
+    pub fn ephemeral(self) -> Self {
+        self.lifetime(Lifetime::Ephemeral)
+    }
+
+    /// How long it is to be kept.
+    pub fn lifetime(mut self, lifetime: Lifetime) -> Self {
+        self.lifetime = lifetime;
+        self
+    }
+
     /// Is told how far it is.
     pub fn on_event(mut self, listener: impl Fn(Event<'_>) + Send + Sync + 'static) -> Self {
         self.listener = Listener::new(listener);
@@ -53,6 +71,7 @@ impl Upload {
     async fn send(self) -> Result<Mxc, Error> {
         let idle = self.client.shared.idle;
         let request = self.client.request(Method::POST, ["_matrix", "media", "v3", "upload"]);
+        let request = self.lifetime.put_on(request, &self.client).await?;
         let announced = self.source.length();
         let content = Content { pieces: self.source.into_pieces(), at: 0, announced };
         let response = send_content(self.label.put_on(request)?, content, self.listener, idle).await?;
@@ -77,7 +96,11 @@ impl IntoFuture for Upload {
 
 impl fmt::Debug for Upload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upload").field("source", &self.source).field("label", &self.label).finish_non_exhaustive()
+        f.debug_struct("Upload")
+            .field("source", &self.source)
+            .field("label", &self.label)
+            .field("lifetime", &self.lifetime)
+            .finish_non_exhaustive()
     }
 }
 

@@ -9,10 +9,10 @@ use anyhow::Context as _;
 use serde_json::json;
 use tintype_client::Client;
 
-use crate::output::Output;
+use crate::{arguments::Create, output::Output};
 
-pub(super) async fn run(client: &Client, output: Output) -> anyhow::Result<()> {
-    let reservation = client.create().await.context("reserving a URI")?;
+pub(super) async fn run(client: &Client, arguments: &Create, output: Output) -> anyhow::Result<()> {
+    let reservation = client.create().lifetime(arguments.keeping.lifetime()).await.context("reserving a URI")?;
     let mut object = json!({ "content_uri": reservation.mxc.to_string() });
     let expires_at = reservation.unused_expires_at;
     if let Some(since_epoch) = expires_at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok()) {

@@ -4,6 +4,7 @@ mod create;
 mod download;
 mod fetch;
 mod put;
+mod rm;
 mod thumbnail;
 mod upload;
 
@@ -22,10 +23,11 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let client = connection.client()?;
     match command {
         Command::Upload(arguments) => upload::run(&client, arguments, output).await,
-        Command::Create => create::run(&client, output).await,
+        Command::Create(arguments) => create::run(&client, &arguments, output).await,
         Command::Put(arguments) => put::run(&client, arguments, output).await,
         Command::Download(arguments) => download::run(&client, &arguments, output).await,
         Command::Thumbnail(arguments) => thumbnail::run(&client, &arguments, output).await,
+        Command::Rm(arguments) => rm::run(&client, &arguments, output).await,
     }
 }
 
@@ -33,6 +35,6 @@ fn saving(command: &Command) -> Option<&Saving> {
     match command {
         Command::Download(arguments) => Some(&arguments.saving),
         Command::Thumbnail(arguments) => Some(&arguments.saving),
-        Command::Upload(_) | Command::Create | Command::Put(_) => None,
+        Command::Upload(_) | Command::Create(_) | Command::Put(_) | Command::Rm(_) => None,
     }
 }

@@ -7,9 +7,20 @@ use tintype_client::Client;
 use crate::{arguments::Upload, input::Input, output::Output, progress::Progress};
 
 pub(super) async fn run(client: &Client, arguments: Upload, output: Output) -> anyhow::Result<()> {
-    let Input { source, what, content_type, filename } = Input::open(arguments.content).await?;
-    let progress = Progress::of(&what, source.length(), output);
-    let mut upload = client.upload(source).on_event(progress.listener());
+    let Upload { content, keeping, encrypt } = arguments;
+    let input = Input::open(content).await?;
+    let progress = Progress::of(&input.what, input.source.length(), output);
+    if encrypt {
+        let Input { source, what, .. } = input;
+        let upload = client.upload_encrypted(source).lifetime(keeping.lifetime()).on_event(progress.listener());
+        let uploaded = upload.await;
+        progress.end();
+        let file = uploaded.with_context(|| format!("uploading {what}"))?;
+        let object = json!({ "content_uri": file.mxc().to_string(), "file": file });
+        return output.result(&object["file"].to_string(), &object);
+    }
+    let Input { source, what, content_type, filename } = input;
+    let mut upload = client.upload(source).lifetime(keeping.lifetime()).on_event(progress.listener());
     if let Some(content_type) = content_type {
         upload = upload.content_type(content_type);
     }

@@ -2,10 +2,13 @@
 
 mod create;
 mod download;
+mod encrypted;
+mod ephemeral;
 mod errors;
 mod interruption;
 mod program;
 mod put;
+mod rm;
 mod terminal;
 mod thumbnail;
 mod token;

@@ -19,6 +19,13 @@ async fn a_wrong_command_line_is_a_usage_error() {
         &["thumbnail", "mxc://example.org/abc", "--width", "1"],
         &["thumbnail", "mxc://example.org/abc", "--width", "1", "--height", "1", "--method", "squeeze"],
         &["create", "--token", "a", "--token-file", "b"],
+        &["create", "--even-if-kept"],
+        &["upload", "-", "--even-if-kept"],
+        &["upload", "-", "--encrypt", "--content-type", "text/plain"],
+        &["upload", "-", "--encrypt", "--filename", "a"],
+        &["download"],
+        &["rm"],
+        &["rm", "https://example.org/a"],
     ] {
         let ran = program.run(arguments).await;
         assert_eq!((ran.code, &ran.stdout[..]), (Some(2), &b""[..]), "{arguments:?}");

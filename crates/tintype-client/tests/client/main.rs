@@ -2,7 +2,10 @@
 
 mod arriving;
 mod create;
+mod delete;
 mod download;
+mod encrypted;
+mod ephemeral;
 mod peer;
 mod put;
 mod relay;

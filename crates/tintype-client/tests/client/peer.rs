@@ -64,6 +64,12 @@ impl Act {
         Self::answer(status, &format!("Content-Type: application/json\r\n{headers}"), &body)
     }
 
+    /// Answers `GET /_matrix/client/versions` with this flag on; with none if it is empty.
+    pub fn versions(flag: &str) -> Self {
+        let features = if flag.is_empty() { String::new() } else { format!(r#""{flag}":true"#) };
+        Self::answer("200 OK", "", &format!(r#"{{"versions":["v1.12"],"unstable_features":{{{features}}}}}"#))
+    }
+
     /// Answers nothing to `HEAD` but these headers.
     pub fn head(headers: &str) -> Self {
         Self::raw(format!("HTTP/1.1 204 No Content\r\n{headers}Connection: close\r\n\r\n"))
@@ -124,6 +130,11 @@ impl Peer {
     /// What it was asked so far.
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().expect("nobody fails with it").clone()
+    }
+
+    /// The request lines so far, without the version of HTTP.
+    pub fn lines(&self) -> Vec<String> {
+        self.asked().iter().map(|asked| asked.line.trim_end_matches(" HTTP/1.1").to_owned()).collect()
     }
 
     /// The methods it was asked with so far.
