@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tintype_domain::Requester;
-use tintype_storage::records::{InsertRemote, RemoteKey, RemoteResponse, ThumbnailKey};
+use tintype_storage::records::{InsertRemote, MediaRecord, RemoteKey, RemoteResponse, ThumbnailKey};
 
 use crate::{
     Caller, FromOrigin, OpenError, OpenedThumbnail, RemoteThumbnails, Repository, ThumbnailRequest, ThumbnailsError,
@@ -30,16 +30,19 @@ impl Repository {
         if !self.0.is_elsewhere(&key.mxc) || matches!(caller.requester, Requester::Server(_)) {
             return Err(ThumbnailsError::NotFound);
         }
+        let life = self.0.lives.enter(&key.mxc);
         let find = || self.find_remote_thumbnail(caller, &key, request, patience, from_origin);
         let thumbnail = find().await?;
         self.0.fetches.used(&remote_key(&key), self.0.clock.now());
-        match self.opened_thumbnail(&thumbnail).await {
+        match self.opened_thumbnail(&thumbnail, Some(&life).filter(|_| thumbnail.lifetime.is_ephemeral())).await {
             Ok(opened) => Ok(opened),
             Err(error) if is_removed(&error) => {
                 // It left the cache a moment ago: it is found anew.
                 self.0.media.invalidate(&key.mxc);
                 self.0.thumbnails.invalidate(&key).await;
-                Ok(self.opened_thumbnail(&*find().await?).await?)
+                let thumbnail = find().await?;
+                let life = Some(&life).filter(|_| thumbnail.lifetime.is_ephemeral());
+                Ok(self.opened_thumbnail(&thumbnail, life).await?)
             }
             Err(error) => Err(error.into()),
         }
@@ -68,7 +71,12 @@ impl Repository {
         }
         let finding = self.kept_or_fetched(caller, key, request, patience);
         let found = Box::pin(self.0.thumbnails.try_get_with_by_ref(key, finding)).await;
-        found.map_err(|error| (*error).clone())
+        let found = found.map_err(|error| (*error).clone())?;
+        if found.lifetime.is_ephemeral() {
+            // Found together by those who asked at once, and looked for again by the next one.
+            self.0.thumbnails.invalidate(key).await;
+        }
+        Ok(found)
     }
 
     /// What is kept of it, or can be made of what is kept.
@@ -116,7 +124,7 @@ impl Repository {
         }
     }
 
-    /// Made here. It counts as old as what it is made from.
+    /// Made here. It counts as old as what it is made from, and goes with it.
     async fn made_from(
         &self,
         media: &CachedMedia,
@@ -136,6 +144,7 @@ impl Repository {
                 content_type: content_type.as_bytes().to_vec(),
                 filename: None,
                 fetched_at: media.record().created_at,
+                lifetime: media.record().lifetime,
             }))
         };
         self.keep(media, made, insertion).await
@@ -153,6 +162,7 @@ fn as_thumbnail(kept: &CachedMedia) -> Option<Arc<CachedThumbnail>> {
     let name = std::str::from_utf8(&record.content_type).ok()?;
     let essence = name.split(';').next()?.trim().to_ascii_lowercase();
     let content_type = known_type(&essence)?;
-    let (sha256, size, created_at) = (record.sha256, record.size, record.created_at);
-    Some(Arc::new(CachedThumbnail { content_type, sha256, size, body: kept.body.clone(), created_at }))
+    let MediaRecord { sha256, size, created_at, lifetime, .. } = *record;
+    let body = kept.body.clone();
+    Some(Arc::new(CachedThumbnail { content_type, sha256, size, body, created_at, lifetime }))
 }
