@@ -1,9 +1,9 @@
 //! The Matrix endpoints: HTTP in, HTTP out.
 //!
 //! One file per endpoint, grouped as the specification groups them: `client` (authenticated), `federation` (other
-//! servers), `legacy` (the deprecated `/_matrix/media` downloads), `standalone` (what a homeserver would answer, for servers that have none). A
-//! request is parsed into typed arguments, handed to the repository, and its answer is written as HTTP. Nothing is
-//! decided here. Every refusal becomes a Matrix error in `error`, and nowhere else.
+//! servers), `legacy` (the deprecated `/_matrix/media` downloads), `standalone` (what a homeserver would answer, for
+//! servers that have none). A request is parsed into typed arguments, handed to the repository, and its answer is written
+//! as HTTP. Nothing is decided here. Every refusal becomes a Matrix error in `error`, and nowhere else.
 
 mod authentication;
 mod client;

@@ -24,8 +24,8 @@ use hyper_util::{
     rt::TokioIo,
 };
 use rustls::{
-    ClientConfig,
-    crypto::ring,
+    ClientConfig, RootCertStore,
+    crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, ServerName as CertificateName},
 };
 use rustls_platform_verifier::Verifier;
@@ -45,6 +45,9 @@ const MAX_TARGETS: usize = 8;
 
 /// How many addresses of one place are tried.
 const MAX_ADDRESSES: usize = 8;
+
+/// What is wrong on a machine without certificates.
+const NO_TRUST: &str = "this system has no certificates of authorities, so no server can be trusted";
 
 /// Whom to connect to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -85,12 +88,13 @@ pub struct Target {
 pub struct Dialer {
     resolver: Arc<Resolver>,
     filter: AddressFilter,
-    tls: TlsConnector,
+    /// None where there is nobody to trust.
+    tls: Option<TlsConnector>,
     connect_timeout: Duration,
 }
 
 impl Dialer {
-    /// A dialer that trusts what the system trusts, and `extra_roots`.
+    /// A dialer that trusts what the system trusts, and `extra_roots`. Where that is nothing, it connects to nobody.
     pub fn new(
         resolver: Arc<Resolver>,
         filter: AddressFilter,
@@ -98,16 +102,18 @@ impl Dialer {
         connect_timeout: Duration,
     ) -> Result<Self, OutboundError> {
         let failed = |error: rustls::Error| OutboundError::Tls { name: String::new(), reason: error.to_string() };
+        let mut extra = RootCertStore::empty();
+        extra_roots.iter().try_for_each(|root| extra.add(root.clone())).map_err(failed)?;
         let provider = Arc::new(ring::default_provider());
-        let verifier = Verifier::new_with_extra_roots(extra_roots, provider.clone()).map_err(failed)?;
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(failed)?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { resolver, filter, tls: TlsConnector::from(Arc::new(config)), connect_timeout })
+        let tls = match Verifier::new_with_extra_roots(extra_roots, provider.clone()) {
+            Ok(verifier) => Some(connector(verifier, provider).map_err(failed)?),
+            // The extra ones are sound, so there are none, and the system has none either.
+            Err(error) => {
+                tracing::warn!(%error, "{NO_TRUST}: install them, or name some in federation.extra_ca_files");
+                None
+            }
+        };
+        Ok(Self { resolver, filter, tls, connect_timeout })
     }
 
     /// The addresses of a place that we may connect to; at least one.
@@ -154,15 +160,23 @@ impl Dialer {
 
     async fn connect(&self, address: SocketAddr, name: &CertificateName<'static>) -> Result<Stream, OutboundError> {
         let failed = |error: io::Error| OutboundError::Connect { address, reason: error.to_string() };
+        let not_secured = |reason: String| OutboundError::Tls { name: name.to_str().into_owned(), reason };
+        let tls = self.tls.as_ref().ok_or_else(|| not_secured(NO_TRUST.to_owned()))?;
         let tcp = TcpStream::connect(address).await.map_err(failed)?;
         tcp.set_nodelay(true).map_err(failed)?;
-        let tls = self
-            .tls
-            .connect(name.clone(), tcp)
-            .await
-            .map_err(|error| OutboundError::Tls { name: name.to_str().into_owned(), reason: error.to_string() })?;
+        let tls = tls.connect(name.clone(), tcp).await.map_err(|error| not_secured(error.to_string()))?;
         Ok(Stream { tls: TokioIo::new(tls), answered: Answered::default() })
     }
+}
+
+fn connector(verifier: Verifier, provider: Arc<CryptoProvider>) -> Result<TlsConnector, rustls::Error> {
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// Whether a connection has brought an answer already. One that has may be closed by its other end at any time, even
@@ -279,5 +293,27 @@ impl Service<Uri> for MatrixConnector {
             let (_, targets) = discovery.targets(&identity).await?;
             dialer.dial(&targets, &identity.host.certificate_name()?).await
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_is_connected_to_where_nobody_is_trusted() {
+        let loopback = "127.0.0.1".parse::<IpAddr>().unwrap();
+        let dialer = Dialer {
+            resolver: Arc::new(Resolver::new(&[(loopback, 1).into()]).unwrap()),
+            filter: AddressFilter::new(vec![loopback.into()]),
+            tls: None,
+            connect_timeout: Duration::from_secs(10),
+        };
+        let target = Target { host: Host::Address(loopback), port: 1 };
+
+        let failure = dialer.dial(&[target], &loopback.into()).await.err();
+
+        let expected = OutboundError::Tls { name: loopback.to_string(), reason: NO_TRUST.to_owned() };
+        assert_eq!(failure, Some(expected));
     }
 }

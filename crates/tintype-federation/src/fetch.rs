@@ -26,6 +26,9 @@ use crate::{
 /// What is read of an answer that is only an error.
 const MAX_ERROR: usize = 64 * 1024;
 
+/// The longest that a server may have itself left alone for after too many questions: our clients are told so, too.
+const LONGEST_RETRY: Duration = Duration::from_mins(10);
+
 /// What may stand in a query value or a path segment as it is: the unreserved characters of RFC 3986.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -172,7 +175,9 @@ impl Federation {
         let headers = response.headers();
         check_encoding(headers)?;
         let content_length = response.body().size_hint().exact();
-        if content_length.is_none() && !headers.contains_key(header::TRANSFER_ENCODING) {
+        let codings = headers.get_all(header::TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes);
+        let is_chunked = codings.collect::<Vec<_>>() == [b"chunked"];
+        if content_length.is_none() && !is_chunked {
             // The end of the connection would be the end of the media, and a break would look like it.
             return Err(FetchError::Malformed("it says neither how long it is nor where it ends".to_owned()));
         }
@@ -198,6 +203,7 @@ impl Federation {
     async fn refusal(&self, response: Response<Incoming>, end: Instant) -> Result<Refusal, FetchError> {
         let status = response.status();
         let retry_after = text(response.headers(), header::RETRY_AFTER).and_then(|text| text.parse().ok());
+        let retry_after = retry_after.map(|seconds| Duration::from_secs(seconds).min(LONGEST_RETRY));
         let mut received = self.received(response, end);
         let mut body = BytesMut::new();
         while let Some(bytes) = received.chunk().await? {
@@ -207,7 +213,7 @@ impl Federation {
             body.extend_from_slice(&bytes);
         }
         let errcode = serde_json::from_slice::<MatrixError>(&body).ok().map(|error| error.errcode);
-        Ok(Refusal { status, errcode, retry_after: retry_after.map(Duration::from_secs) })
+        Ok(Refusal { status, errcode, retry_after })
     }
 }
 
@@ -251,12 +257,11 @@ impl Mixed {
                 event => return Ok(event),
             }
             let Some(received) = &mut self.body else { return Ok(None) };
-            match received.chunk().await? {
-                Some(bytes) => self.decoder.push(bytes),
-                None => {
-                    self.body = None;
-                    self.decoder.finish();
-                }
+            if let Some(bytes) = received.chunk().await? {
+                self.decoder.push(bytes);
+            } else {
+                self.body = None;
+                self.decoder.finish();
             }
         }
     }

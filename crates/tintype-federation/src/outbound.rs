@@ -198,11 +198,12 @@ struct Draft {
 }
 
 impl Outbound {
-    /// Prepares everything; connects to nobody.
+    /// Prepares everything; connects to nobody. A machine without DNS or without certificates to trust is no error here:
+    /// its requests fail.
     ///
     /// # Errors
-    /// [`OutboundError::Dns`] if the system's DNS is not set up; [`OutboundError::Tls`] if there is no certificate to
-    /// trust.
+    /// [`OutboundError::Tls`] if one of the extra certificates cannot be trusted; [`OutboundError::Dns`] if the resolver
+    /// does not start.
     pub fn new(parts: OutboundParts) -> Result<Self, OutboundError> {
         let OutboundParts { filter, extra_roots, nameservers, ports, connect_timeout, clock, runtime } = parts;
         // What belongs to a runtime belongs to ours, wherever this is called.

@@ -5,21 +5,27 @@
 //! connection.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
     time::Duration,
 };
 
 use hickory_resolver::{
     Resolver as Hickory, TokioResolver,
-    config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig},
+    config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts},
     lookup::Lookup,
     net::{NetError, runtime::TokioRuntimeProvider},
     proto::rr::{Name, RData, RecordType},
+    system_conf::parse_resolv_conf,
 };
 use tintype_domain::Randomness;
 use tokio::time::timeout;
 
 use crate::OutboundError;
+
+/// Where the system says which name servers are asked.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// How long one name server may take for one answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -49,13 +55,12 @@ impl Resolver {
     /// A resolver that asks these name servers, or those of the system if there are none.
     pub fn new(nameservers: &[SocketAddr]) -> Result<Self, OutboundError> {
         let failed = |error: NetError| OutboundError::Dns { name: String::new(), reason: error.to_string() };
-        let mut builder = if nameservers.is_empty() {
-            Hickory::builder_tokio().map_err(failed)?
+        let (config, options) = if nameservers.is_empty() {
+            system(Path::new(RESOLV_CONF))
         } else {
-            let servers = nameservers.iter().map(name_server).collect();
-            let config = ResolverConfig::from_parts(None, Vec::new(), servers);
-            Hickory::builder_with_config(config, TokioRuntimeProvider::default())
+            (of_name_servers(nameservers), ResolverOpts::default())
         };
+        let mut builder = Hickory::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options);
         let options = builder.options_mut();
         options.timeout = ANSWER_TIMEOUT;
         options.cache_size = CACHED_ANSWERS;
@@ -134,6 +139,25 @@ fn name(host: &str) -> Result<Name, OutboundError> {
     Ok(name)
 }
 
+/// The name servers that a file names, in the form of resolv.conf(5), which also says what holds without any: the one on
+/// this machine is asked.
+fn system(file: &Path) -> (ResolverConfig, ResolverOpts) {
+    let text = fs::read_to_string(file).unwrap_or_else(|error| {
+        tracing::warn!(%error, "{} cannot be read", file.display());
+        String::new()
+    });
+    // The rest is about names that are not complete.
+    let lines = text.lines().filter(|line| line.starts_with("nameserver") || line.starts_with("options"));
+    parse_resolv_conf(lines.collect::<Vec<_>>().join("\n")).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the name server on this machine is asked");
+        (of_name_servers(&[SocketAddr::from((Ipv4Addr::LOCALHOST, 53))]), ResolverOpts::default())
+    })
+}
+
+fn of_name_servers(addresses: &[SocketAddr]) -> ResolverConfig {
+    ResolverConfig::from_parts(None, Vec::new(), addresses.iter().map(name_server).collect())
+}
+
 fn name_server(address: &SocketAddr) -> NameServerConfig {
     let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
         connection.port = address.port();
@@ -162,6 +186,34 @@ mod tests {
 
     fn hosts(services: Vec<Service>, randomness: &dyn Randomness) -> Vec<String> {
         in_order(services, randomness).into_iter().map(|service| service.host).collect()
+    }
+
+    /// The name servers of a file with this text.
+    fn system_servers(text: &str) -> Vec<SocketAddr> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&file, text).unwrap();
+        addresses(&system(file.path()).0)
+    }
+
+    fn addresses(config: &ResolverConfig) -> Vec<SocketAddr> {
+        let servers = config.name_servers().iter();
+        servers.map(|server| SocketAddr::new(server.ip, server.connections[0].port)).collect()
+    }
+
+    #[test]
+    fn the_systems_name_servers_are_asked() {
+        let text = "# a comment\nsearch not..valid\nnameserver 192.0.2.1\noptions timeout:1\nnameserver 2001:db8::1\n";
+
+        assert_eq!(system_servers(text), ["192.0.2.1:53".parse().unwrap(), "[2001:db8::1]:53".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_system_that_names_no_name_server_means_the_one_on_this_machine() {
+        let local: SocketAddr = "127.0.0.1:53".parse().unwrap();
+
+        assert_eq!(system_servers(""), [local]);
+        assert_eq!(system_servers("nameserver what\n"), [local]);
+        assert_eq!(addresses(&system(Path::new("/nowhere/resolv.conf")).0), [local]);
     }
 
     #[test]

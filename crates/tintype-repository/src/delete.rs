@@ -72,7 +72,7 @@ impl Repository {
     }
 
     /// Removes files of what was deleted, without waiting for the next sweep.
-    fn remove_soon(&self) {
+    pub(crate) fn remove_soon(&self) {
         let observed: Observed = std::sync::Arc::downgrade(&self.0);
         self.0.background.while_open(async move {
             let Some(inner) = observed.upgrade() else { return };

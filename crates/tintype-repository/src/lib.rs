@@ -3,8 +3,9 @@
 //! One module per verb: [`authenticate`](Repository::authenticate) says who asks, [`receive`](Repository::receive) takes
 //! an upload, [`reserve`](Repository::reserve) promises one that [`fulfil`](Repository::fulfil) and
 //! [`append`](Repository::append) bring, [`open`](Repository::open) gives media back,
-//! [`thumbnail`](Repository::thumbnail) gives a small picture of it. Whether something is allowed, how much of it and how often, is decided here and nowhere else; how a request
-//! looks in HTTP is not known here.
+//! [`thumbnail`](Repository::thumbnail) gives a small picture of it. Media of other servers is fetched in between. Whether
+//! something is allowed, how much of it and how often, is decided here and nowhere else; how a request looks in HTTP is
+//! not known here.
 
 mod arrivals;
 mod attempt;
@@ -295,7 +296,8 @@ impl Repository {
     /// # Errors
     /// [`ServerError`] if it is not.
     pub fn admit_server(&self, server: &ServerName, address: IpAddr) -> Result<(), ServerError> {
-        if self.0.servers.iter().any(|ours| ours.name == server) {
+        // In other letters, too: whoever asked for the keys of that name would ask us.
+        if self.0.is_a_name_of_ours(server) {
             return Err(ServerError::Ourselves);
         }
         if !self.0.federation.is_peer(server) {
@@ -315,6 +317,9 @@ impl Repository {
     pub async fn close(&self) {
         self.stop_waiting();
         self.0.background.close().await;
+        if let Err(error) = sweep::note_use(&self.0).await {
+            tracing::warn!(%error, "the last use of remote media could not be noted");
+        }
         if let Err(error) = sweep::count(&self.0).await {
             tracing::warn!(%error, "the last requests for media could not be counted");
         }
@@ -339,6 +344,11 @@ impl Inner {
     /// Whether media of this server can be another's. A name of ours in other letters is nobody's: names are compared
     /// exactly, but it would lead back to us.
     fn is_elsewhere(&self, mxc: &Mxc) -> bool {
-        !self.servers.iter().any(|server| server.name.as_str().eq_ignore_ascii_case(mxc.server_name.as_str()))
+        !self.is_a_name_of_ours(&mxc.server_name)
+    }
+
+    /// Whether this name leads to us, in whatever letters it is written.
+    fn is_a_name_of_ours(&self, name: &ServerName) -> bool {
+        self.servers.iter().any(|server| server.name.as_str().eq_ignore_ascii_case(name.as_str()))
     }
 }

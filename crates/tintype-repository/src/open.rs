@@ -27,7 +27,7 @@ use crate::{
     lives::Life,
     metrics::Counted,
     rates::Action,
-    remote::{FromOrigin, Remote, RemoteError, original},
+    remote::{FromOrigin, Lost, Remote, RemoteError, original},
     thumbnail::CachedThumbnail,
     waiting::{Wanted, Woken},
 };
@@ -253,18 +253,11 @@ impl From<RemoteError> for OpenError {
     }
 }
 
-impl OpenError {
-    fn is_removed(&self) -> bool {
-        match self {
-            Self::Storage(error) => matches!(&**error, StorageError::Blobs(error) if is_removed(error)),
-            _ => false,
-        }
+impl StorageError {
+    /// Whether the bytes were removed between the look at their record and the opening of their file.
+    pub(crate) fn is_removed(&self) -> bool {
+        matches!(self, Self::Blobs(BlobsError::Io(error)) if error.kind() == io::ErrorKind::NotFound)
     }
-}
-
-/// Whether the bytes were removed between the look at their record and the opening of their file.
-pub(crate) fn is_removed(error: &BlobsError) -> bool {
-    matches!(error, BlobsError::Io(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
 /// A record as it is remembered, with its bytes if they are few.
@@ -345,14 +338,31 @@ impl Repository {
         from_origin: FromOrigin,
     ) -> Result<Opened, OpenError> {
         self.0.limiters.check(Action::Download, caller)?;
-        if let Some(record) = self.0.media.get(mxc) {
-            match self.opened(caller, mxc, record).await {
-                // It left the cache a moment ago: it is found anew.
-                Err(error) if error.is_removed() && !self.0.is_ours(mxc) => self.0.media.invalidate(mxc),
+        let deadline = self.deadline(patience);
+        let mut outcome = self.open_by(caller, mxc, wanted, deadline, from_origin).await;
+        for lost in [Lost::Perhaps, Lost::Certainly] {
+            match outcome {
+                Err(OpenError::Storage(error)) if error.is_removed() && !self.0.is_ours(mxc) => {
+                    Box::pin(self.find_anew(mxc, lost)).await;
+                    outcome = Box::pin(self.open_by(caller, mxc, wanted, deadline, from_origin)).await;
+                }
                 outcome => return outcome,
             }
         }
-        let deadline = self.deadline(patience);
+        outcome
+    }
+
+    async fn open_by(
+        &self,
+        caller: &Caller,
+        mxc: &Mxc,
+        wanted: Wanted,
+        deadline: Timestamp,
+        from_origin: FromOrigin,
+    ) -> Result<Opened, OpenError> {
+        if let Some(record) = self.0.media.get(mxc) {
+            return self.opened(caller, mxc, record).await;
+        }
         match Box::pin(self.find(caller, mxc, deadline, wanted, from_origin)).await? {
             Found::Stored(record) => self.opened(caller, mxc, record).await,
             Found::Arriving(arriving) => {
@@ -422,7 +432,9 @@ impl Repository {
         let record = self.unless_frozen(caller, mxc, record)?;
         let content = match self.content_of(&record).await {
             // It was deleted since the look at its record, and its file is gone already.
-            Err(error) if is_removed(&error) && record.life.as_ref().is_some_and(Life::is_over) => {
+            Err(BlobsError::Io(error))
+                if error.kind() == io::ErrorKind::NotFound && record.life.as_ref().is_some_and(Life::is_over) =>
+            {
                 return Err(OpenError::NotFound);
             }
             content => content?,

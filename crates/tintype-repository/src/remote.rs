@@ -46,6 +46,10 @@ const EPHEMERAL_FOR: Duration = Duration::from_hours(24);
 /// Failures remembered at once.
 const REMEMBERED_FAILURES: u64 = 10_000;
 
+/// How much longer than who began a fetch somebody has to wait for it to be begun again for them, if what was promised did
+/// not come meanwhile.
+const WORTH_ASKING_AGAIN: Duration = Duration::from_secs(1);
+
 /// Fetches under way at once: each holds a connection, an open file and a few buffers.
 const MAX_FETCHES: usize = 512;
 
@@ -130,12 +134,20 @@ enum Progress {
     Failed(RemoteError),
 }
 
+/// A fetch under way.
+#[derive(Debug, Clone)]
+struct Running {
+    progress: watch::Receiver<Progress>,
+    /// Until when the origin was asked to wait for media that was promised to it.
+    until: Timestamp,
+}
+
 /// A failure, and until when it is believed.
 type Failure = (Timestamp, RemoteError);
 
 /// What is being fetched, what could not be, and when what is kept was last used.
 pub(crate) struct Fetches {
-    running: Mutex<HashMap<RemoteKey, watch::Receiver<Progress>>>,
+    running: Mutex<HashMap<RemoteKey, Running>>,
     failures: Cache<RemoteKey, Failure>,
     used: Mutex<HashMap<RemoteKey, Timestamp>>,
 }
@@ -151,7 +163,7 @@ impl Default for Fetches {
 }
 
 impl Fetches {
-    fn running(&self) -> MutexGuard<'_, HashMap<RemoteKey, watch::Receiver<Progress>>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<RemoteKey, Running>> {
         // Every change under this lock is whole before anything in it could panic.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -175,6 +187,15 @@ impl Fetches {
         let (until, error) = self.failures.get(key)?;
         (now < until).then_some(error)
     }
+}
+
+/// What is thought of a file of the cache that cannot be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// Its record may have gone a moment ago.
+    Perhaps,
+    /// Its record is still there.
+    Certainly,
 }
 
 /// What there is of media of another server.
@@ -204,28 +225,36 @@ impl Repository {
         wanted: Wanted,
         patience: Duration,
     ) -> Result<Remote, OpenError> {
-        let patience = patience.min(self.0.rules.max_wait);
-        let deadline = self.0.clock.now() + patience + self.0.rules.remote.answer_time;
+        let until = self.0.clock.now() + patience.min(self.0.rules.max_wait);
         let waiter = self.0.waiting.enter(&key.mxc, wanted, caller, self.0.waiting.now());
-        let mut progress = self.join_or_begin(caller, key, patience)?;
+        let deadline = until + self.0.rules.remote.answer_time;
         let enough = |progress: &Progress| match progress {
             Progress::Asking => false,
             Progress::Arriving(_) => wanted == Wanted::Beginning,
             Progress::Stored(_) | Progress::Failed(_) => true,
         };
-        let ended_early = async { while waiter.called().await != Woken::Early {} };
-        let reached = tokio::select! {
-            biased;
-            reached = progress.wait_for(enough) => reached.map(|progress| progress.clone()),
-            () = self.0.clock.reaches(deadline) => return Err(OpenError::NotYetUploaded),
-            () = ended_early => return Err(OpenError::NotYetUploaded),
-        };
-        match reached {
-            Ok(Progress::Stored(stored)) => Ok(Remote::Stored(stored)),
-            Ok(Progress::Arriving(arriving)) => Ok(Remote::Arriving(arriving)),
-            Ok(Progress::Failed(error)) => Err(error.into()),
-            // Its task is gone without a word.
-            Ok(Progress::Asking) | Err(_) => Err(RemoteError::Stopping.into()),
+        loop {
+            let mut fetch = self.join_or_begin(caller, key, until)?;
+            let ended_early = async { while waiter.called().await != Woken::Early {} };
+            let reached = tokio::select! {
+                biased;
+                reached = fetch.progress.wait_for(enough) => reached.map(|progress| progress.clone()),
+                () = self.0.clock.reaches(deadline) => return Err(OpenError::NotYetUploaded),
+                () = ended_early => return Err(OpenError::NotYetUploaded),
+            };
+            return match reached {
+                Ok(Progress::Stored(stored)) => Ok(Remote::Stored(stored)),
+                Ok(Progress::Arriving(arriving)) => Ok(Remote::Arriving(arriving)),
+                // Whoever began this fetch wanted to wait less than this caller does: the origin is asked again.
+                Ok(Progress::Failed(RemoteError::Origin(FetchError::NotYetUploaded)))
+                    if fetch.until + WORTH_ASKING_AGAIN < until && self.0.clock.now() < until =>
+                {
+                    continue;
+                }
+                Ok(Progress::Failed(error)) => Err(error.into()),
+                // Its task is gone without a word.
+                Ok(Progress::Asking) | Err(_) => Err(RemoteError::Stopping.into()),
+            };
         }
     }
 
@@ -253,16 +282,11 @@ impl Repository {
     }
 
     /// The fetch of this response: one that runs, or a new one.
-    fn join_or_begin(
-        &self,
-        caller: &Caller,
-        key: &RemoteKey,
-        patience: Duration,
-    ) -> Result<watch::Receiver<Progress>, OpenError> {
+    fn join_or_begin(&self, caller: &Caller, key: &RemoteKey, until: Timestamp) -> Result<Running, OpenError> {
         let fetches = &self.0.fetches;
         let mut running = fetches.running();
-        if let Some(progress) = running.get(key) {
-            return Ok(progress.clone());
+        if let Some(fetch) = running.get(key) {
+            return Ok(fetch.clone());
         }
         let now = self.0.clock.now();
         if let Some(error) = fetches.failure(key, now) {
@@ -273,18 +297,29 @@ impl Repository {
         }
         self.0.limiters.check_fetch(&key.mxc.server_name)?;
         let (sender, progress) = watch::channel(Progress::Asking);
-        running.insert(key.clone(), progress.clone());
+        let begun = Running { progress, until };
+        running.insert(key.clone(), begun.clone());
         let fetch = Fetch {
             repository: self.clone(),
             key: key.clone(),
             asker: self.asker(caller),
-            patience,
+            patience: until.since(now),
             progress: sender,
             growing: None,
         };
         self.0.metrics.fetch_began();
         self.0.background.finish(fetch.run());
-        Ok(progress)
+        Ok(begun)
+    }
+
+    /// Makes media whose file is not there be looked up anew: it left the cache a moment ago, or its file is lost, and then
+    /// its records go too, so that it is fetched again.
+    pub(crate) async fn find_anew(&self, mxc: &Mxc, lost: Lost) {
+        self.0.media.invalidate(mxc);
+        if lost == Lost::Certainly {
+            tracing::warn!(media = %mxc, "a file of the cache of remote media is lost; it is fetched again");
+            self.forget_remote(mxc).await;
+        }
     }
 
     /// Takes all that is kept of this media from the cache, and cuts who reads what was ephemeral.
@@ -295,6 +330,7 @@ impl Repository {
                     self.0.forget(key).await;
                 }
                 self.0.lives.end(mxc);
+                self.remove_soon();
             }
             Err(error) => {
                 tracing::warn!(%error, media = %mxc, "media that its origin has deleted is still in the cache")
@@ -327,11 +363,19 @@ impl Drop for Fetch {
             // Does nothing to what is whole.
             growing.break_off();
         }
-        self.repository.0.fetches.running().remove(&self.key);
+        self.leave();
     }
 }
 
 impl Fetch {
+    /// From now on nobody joins it. There may be another one of the same key, which stays.
+    fn leave(&self) {
+        let mut running = self.repository.0.fetches.running();
+        if running.get(&self.key).is_some_and(|fetch| fetch.progress.same_channel(&self.progress.subscribe())) {
+            running.remove(&self.key);
+        }
+    }
+
     async fn run(mut self) {
         let repository = self.repository.clone();
         let outcome = tokio::select! {
@@ -356,6 +400,8 @@ impl Fetch {
                 if let Some(time) = error.is_believed_for() {
                     inner.fetches.failures.insert(self.key.clone(), (inner.clock.now() + time, error.clone()));
                 }
+                // Whoever begins anew when they hear of it does not join this one.
+                self.leave();
                 self.progress.send_replace(Progress::Failed(error));
             }
         }

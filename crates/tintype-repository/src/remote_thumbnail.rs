@@ -9,8 +9,8 @@ use tintype_storage::records::{InsertRemote, MediaRecord, RemoteKey, RemoteRespo
 use crate::{
     Caller, FromOrigin, OpenError, OpenedThumbnail, RemoteThumbnails, Repository, ThumbnailRequest, ThumbnailsError,
     Wanted,
-    open::{CachedMedia, is_removed},
-    remote::{Remote, original},
+    open::CachedMedia,
+    remote::{Lost, Remote, original},
     thumbnail::{CachedThumbnail, Insertion, known_type},
 };
 
@@ -30,22 +30,25 @@ impl Repository {
         if !self.0.is_elsewhere(&key.mxc) || matches!(caller.requester, Requester::Server(_)) {
             return Err(ThumbnailsError::NotFound);
         }
-        let life = self.0.lives.enter(&key.mxc);
-        let find = || self.find_remote_thumbnail(caller, &key, request, patience, from_origin);
-        let thumbnail = find().await?;
-        self.0.fetches.used(&remote_key(&key), self.0.clock.now());
-        match self.opened_thumbnail(&thumbnail, Some(&life).filter(|_| thumbnail.lifetime.is_ephemeral())).await {
-            Ok(opened) => Ok(opened),
-            Err(error) if is_removed(&error) => {
-                // It left the cache a moment ago: it is found anew.
-                self.0.media.invalidate(&key.mxc);
-                self.0.thumbnails.invalidate(&key).await;
-                let thumbnail = find().await?;
-                let life = Some(&life).filter(|_| thumbnail.lifetime.is_ephemeral());
-                Ok(self.opened_thumbnail(&thumbnail, life).await?)
+        let find = async || {
+            let life = self.0.lives.enter(&key.mxc);
+            let found = self.find_remote_thumbnail(caller, &key, request, patience, from_origin).await?;
+            self.0.fetches.used(&remote_key(&key), self.0.clock.now());
+            let life = found.lifetime.is_ephemeral().then_some(life);
+            Ok(self.opened_thumbnail(&found, life.as_ref()).await?)
+        };
+        let mut outcome = find().await;
+        for lost in [Lost::Perhaps, Lost::Certainly] {
+            match outcome {
+                Err(ThumbnailsError::Storage(error)) if error.is_removed() => {
+                    self.0.thumbnails.invalidate(&key).await;
+                    self.find_anew(&key.mxc, lost).await;
+                    outcome = find().await;
+                }
+                outcome => return outcome,
             }
-            Err(error) => Err(error.into()),
         }
+        outcome
     }
 
     async fn find_remote_thumbnail(
@@ -61,7 +64,7 @@ impl Repository {
             // Nothing is fetched for this caller; and nobody else is to share in that.
             let kept = match self.0.thumbnails.get(key).await {
                 Some(kept) => Some(kept),
-                None => self.kept_or_made(key, request).await?,
+                None => self.kept_or_made(caller, key, request).await?,
             };
             return match kept {
                 Some(kept) if !self.is_frozen(caller, &key.mxc, kept.created_at) => Ok(kept),
@@ -82,6 +85,7 @@ impl Repository {
     /// What is kept of it, or can be made of what is kept.
     async fn kept_or_made(
         &self,
+        caller: &Caller,
         key: &ThumbnailKey,
         request: ThumbnailRequest,
     ) -> Result<Option<Arc<CachedThumbnail>>, ThumbnailsError> {
@@ -91,6 +95,8 @@ impl Repository {
             return Ok(Some(thumbnail));
         }
         match self.find_kept(&original(&key.mxc)).await? {
+            // Nothing is made for those from whom it would be kept.
+            Some(media) if self.is_frozen(caller, &key.mxc, media.record().created_at) => Err(ThumbnailsError::Frozen),
             Some(media) => self.made_from(&media, key, request).await.map(Some),
             None => Ok(None),
         }
@@ -103,7 +109,7 @@ impl Repository {
         request: ThumbnailRequest,
         patience: Duration,
     ) -> Result<Arc<CachedThumbnail>, ThumbnailsError> {
-        if let Some(thumbnail) = self.kept_or_made(key, request).await? {
+        if let Some(thumbnail) = self.kept_or_made(caller, key, request).await? {
             return Ok(thumbnail);
         }
         if self.0.rules.remote.thumbnails == RemoteThumbnails::FromOrigin {

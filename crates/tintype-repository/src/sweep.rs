@@ -123,12 +123,18 @@ pub(crate) async fn count(inner: &Inner) -> Result<(), StorageError> {
     Ok(inner.uses.record(inner.clock.now(), keep).await?)
 }
 
-/// Takes from the cache of remote media what was not used for too long, and the longest unused of what is too much.
-async fn unused(inner: &Inner) -> Result<(), StorageError> {
+/// Writes down what was used of the cache of remote media.
+pub(crate) async fn note_use(inner: &Inner) -> Result<(), StorageError> {
     let used = inner.fetches.take_used();
     if !used.is_empty() {
         inner.records.touch_remote(used).await?;
     }
+    Ok(())
+}
+
+/// Takes from the cache of remote media what was not used for too long, and the longest unused of what is too much.
+async fn unused(inner: &Inner) -> Result<(), StorageError> {
+    note_use(inner).await?;
     let rules = &inner.rules.remote;
     let now = inner.clock.now();
     loop {

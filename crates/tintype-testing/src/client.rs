@@ -204,6 +204,11 @@ impl Request {
     /// # Panics
     /// If there is no answer.
     pub async fn open(self) -> Receiving {
+        self.open_or_end().await.expect("the server answers before the connection ends")
+    }
+
+    /// The same; nothing if the server ends the connection without an answer.
+    pub async fn open_or_end(self) -> Option<Receiving> {
         let request = match self.body.len() {
             0 => self,
             length => self.header("content-length", length.to_string()),

@@ -2,8 +2,8 @@
 //!
 //! Nothing here stands in for a part of Tintype: [`TestServer`] is the server that the binary runs, on a folder of its
 //! own, with only the clock in the test's hands. Everything is seen as a client or an operator sees it: through HTTP,
-//! the metrics and the files on disk. The one stand-in is [`FakeHomeserver`], for answers that no real one can be made
-//! to give.
+//! the metrics and the files on disk. The stand-ins are [`FakeHomeserver`] and [`Peer`], another Matrix server, for answers
+//! that no real one can be made to give.
 //!
 //! ```no_run
 //! # use tintype_testing::{TestServer, paths};
@@ -20,8 +20,10 @@ mod connection;
 mod homeserver;
 pub mod paths;
 mod pattern;
+mod peer;
 pub mod pictures;
 mod port;
+mod script;
 mod server;
 pub mod tls;
 mod transfer;
@@ -33,6 +35,8 @@ pub use self::{
     connection::Connection,
     homeserver::{Asked, FakeHomeserver},
     pattern::pattern,
+    peer::{Peer, Received},
+    script::Script,
     server::{START, TestServer},
     transfer::{Receiving, Sending},
     wait::until,

@@ -1,6 +1,6 @@
 //! Free ports of the loopback address, for servers whose name has to be known before they listen.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use tintype_domain::{OsRandomness, Randomness as _};
 
@@ -13,10 +13,12 @@ const TRIES: u32 = 1_000;
 
 /// A port on 127.0.0.1 that nothing listens on. They are chosen at random, so that programs that run at once hardly meet.
 pub(crate) fn free() -> u16 {
-    let free = (0..TRIES).map(|_| random()).find(|&port| {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        TcpListener::bind(address).is_ok()
-    });
+    free_at(Ipv4Addr::LOCALHOST.into())
+}
+
+/// The same on another loopback address.
+pub(crate) fn free_at(address: IpAddr) -> u16 {
+    let free = (0..TRIES).map(|_| random()).find(|&port| TcpListener::bind(SocketAddr::new(address, port)).is_ok());
     free.expect("one of so many ports is free")
 }
 

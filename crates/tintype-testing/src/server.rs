@@ -17,7 +17,8 @@ use tintype::{
 use tintype_domain::{
     Clock, ContentHash, ManualClock, OsRandomness, OwnedServerName, OwnedUserId, Randomness as _, Timestamp,
 };
-use tintype_storage::records::{Records, TokenRecord};
+use tintype_federation::SigningKey;
+use tintype_storage::records::{MediaRequests, Records, TokenRecord};
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
@@ -42,6 +43,9 @@ limits.rates.download = { per_second = 1000000, burst = 1000000 }
 
 /// The file of the authority that signs the certificates of a test.
 const AUTHORITY_FILE: &str = "authority.pem";
+
+/// Where a server of a test may connect to.
+const ALLOWED: &str = "federation.allow_addresses";
 
 /// A running server. Its folder is removed when it is dropped.
 pub struct TestServer {
@@ -78,27 +82,42 @@ impl TestServer {
 
     /// Starts a server that other servers of this test can reach under a name of its own, `PREFIX.localhost:PORT`: with
     /// TLS there, and without TLS on another port for its clients. It trusts the certificates of its kind, and connects
-    /// to loopback addresses. The configuration is laid beside that: keys with dots, no tables.
+    /// to loopback addresses, unless `federation.allow_addresses` says where else. The configuration is laid beside that:
+    /// keys with dots, no tables.
     ///
     /// # Panics
     /// As [`with`](Self::with) does.
     pub async fn federating(prefix: &str, config: &str) -> Self {
+        Self::federating_under(&[prefix], config).await
+    }
+
+    /// The same with several names in one installation, all of them on one port.
+    ///
+    /// # Panics
+    /// As [`with`](Self::with) does.
+    pub async fn federating_under(prefixes: &[&str], config: &str) -> Self {
         let folder = TempDir::new().expect("there is room for a folder");
-        let (host, port) = (format!("{prefix}.localhost"), port::free());
-        Certificate::of(&[&host]).write(folder.path()).expect("the certificate can be written");
+        let port = port::free();
+        let hosts = prefixes.iter().map(|prefix| format!("{prefix}.localhost")).collect::<Vec<_>>();
+        let names = hosts.iter().map(|host| format!("{{ name = '{host}:{port}' }}")).collect::<Vec<_>>();
+        let certificate = Certificate::of(&hosts.iter().map(String::as_str).collect::<Vec<_>>());
+        certificate.write(folder.path()).expect("the certificate can be written");
         fs::write(folder.path().join(AUTHORITY_FILE), tls::authority_pem()).expect("the authority can be written");
         let path = |name: &str| folder.path().join(name);
+        let allowed =
+            if config.contains(ALLOWED) { String::new() } else { format!("{ALLOWED} = ['127.0.0.0/8', '::1/128']") };
         let config = format!(
             "http.tls_listen = ['127.0.0.1:{port}']
              http.tls_certificate_file = '{}'
              http.tls_private_key_file = '{}'
              federation.extra_ca_files = ['{}']
-             federation.allow_addresses = ['127.0.0.0/8', '::1/128']
-             server = [{{ name = '{host}:{port}' }}]
+             {allowed}
+             server = [{}]
              {config}",
             path(CHAIN_FILE).display(),
             path(KEY_FILE).display(),
             path(AUTHORITY_FILE).display(),
+            names.join(", "),
         );
         Self::in_folder(folder, &config).await
     }
@@ -233,6 +252,39 @@ impl TestServer {
         let text = std::str::from_utf8(metrics.bytes()).expect("metrics are text");
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.map_or(0, |value| value.parse().expect("the metric is a whole number"))
+    }
+
+    /// How many requests to an endpoint, by the name of its label in the metrics, were answered to their end.
+    ///
+    /// # Panics
+    /// If the metrics cannot be read.
+    pub async fn requests(&self, endpoint: &str) -> u64 {
+        let metrics = self.telemetry().get("/metrics").await;
+        let text = std::str::from_utf8(metrics.bytes()).expect("metrics are text");
+        let of_endpoint = format!("tintype_http_requests_total{{endpoint=\"{endpoint}\",");
+        let lines = text.lines().filter(|line| line.starts_with(&of_endpoint));
+        let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        values.sum()
+    }
+
+    /// The requests for media that are recorded: what `tintype legacy report` reads.
+    ///
+    /// # Panics
+    /// If the records cannot be read.
+    pub async fn recorded_requests(&self) -> Vec<MediaRequests> {
+        let records = Records::open_sqlite(&self.config.database_path()).await.expect("the database can be opened");
+        let rows = records.media_requests_since(0).await.expect("the requests can be read");
+        records.close().await;
+        rows
+    }
+
+    /// The key with which the server signs.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub fn signing_key(&self) -> SigningKey {
+        let file = self.config.signing_key_path(&self.config.server[0]).expect("the server owns its name");
+        SigningKey::load(&file).expect("the server has a signing key")
     }
 
     /// Makes a request of a download that has to wait for its upload, and sees it wait. What is returned is awaited for

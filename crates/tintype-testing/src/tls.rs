@@ -11,12 +11,12 @@ use rcgen::{
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{
-    TlsConnector,
+    TlsAcceptor, TlsConnector,
     client::TlsStream,
     rustls::{
-        ClientConfig, RootCertStore,
+        ClientConfig, RootCertStore, ServerConfig,
         crypto::ring,
-        pki_types::{CertificateDer, ServerName},
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
     },
 };
 
@@ -79,6 +79,19 @@ impl Certificate {
         }
         Ok(())
     }
+}
+
+/// Agrees on TLS with whoever connects to the host of this name or address.
+pub(crate) fn acceptor(host: &str) -> TlsAcceptor {
+    let certificate = Certificate::of(&[host]);
+    let key = PrivateKeyDer::from_pem_slice(certificate.key_pem.as_bytes()).expect("the key was written as PEM");
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider knows them")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der], key)
+        .expect("the key is the certificate's");
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// Agrees on TLS with the server of this name, whose certificate has to be the authority's.

@@ -103,8 +103,8 @@ enum Next {
 
 impl Receiving {
     /// Reads the head of the answer.
-    pub(crate) async fn begin(mut connection: Connection, method: &Method) -> Self {
-        let (status, headers) = connection.head().await;
+    pub(crate) async fn begin(mut connection: Connection, method: &Method) -> Option<Self> {
+        let (status, headers) = connection.head_or_end().await?;
         let has_body = method != Method::HEAD && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let head = Response { status, headers, body: Bytes::new() };
         let framing = match head.header("transfer-encoding") {
@@ -112,7 +112,7 @@ impl Receiving {
             "chunked" => Framing::Chunked,
             _ => Framing::Length(head.content_length()),
         };
-        Self { head, connection, framing, chunk: 0, ahead: BytesMut::new() }
+        Some(Self { head, connection, framing, chunk: 0, ahead: BytesMut::new() })
     }
 
     /// The status.
@@ -156,6 +156,14 @@ impl Receiving {
     pub async fn aborted(mut self) -> Bytes {
         assert!(self.read_on().await, "the download came to its end {} bytes later", self.ahead.len());
         self.ahead.freeze()
+    }
+
+    /// The rest of the body, or else what came of it before it was aborted.
+    ///
+    /// # Errors
+    /// The bytes that came, if it is aborted.
+    pub async fn outcome(mut self) -> Result<Bytes, Bytes> {
+        if self.read_on().await { Err(self.ahead.freeze()) } else { Ok(self.ahead.freeze()) }
     }
 
     /// Reads to the end; whether it was an abort.

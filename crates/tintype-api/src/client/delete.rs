@@ -18,7 +18,7 @@ const FIXED: usize = 4;
 
 /// Deletes ephemeral media of the user who asks. A body is not asked for, and not read.
 pub(crate) async fn delete(State(api): State<Arc<Api>>, head: Head) -> Result<Response, MatrixError> {
-    let caller = api.caller(&head).await?;
+    let caller = api.caller_anew(&head).await?;
     // What is no name of media is nobody's, as what is not there.
     let path = MediaPath::parse(head.request.uri(), FIXED).map_err(|_| MatrixError::not_yours())?;
     api.parts.repository.delete(&caller, &path.mxc).await?;

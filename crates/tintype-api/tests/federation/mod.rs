@@ -1,3 +1,40 @@
 //! Media between servers: what is given to others, and what is fetched from them.
 
+mod absent;
+mod arriving;
 mod between;
+mod counting;
+mod crowd;
+mod ephemeral;
+mod hostile_asker;
+mod hostile_origin;
+mod kept;
+mod old_endpoints;
+mod ourselves;
+mod parting;
+mod serving;
+mod thumbnails;
+
+use http::Method;
+use tintype_federation::authorization;
+use tintype_testing::{Client, Request, TestServer};
+
+/// Two servers with these configurations, Alice at the first and Bob at the second.
+async fn pair(ours: &str, theirs: &str) -> (TestServer, TestServer, Client, Client) {
+    let (ours, theirs) = tokio::join!(TestServer::federating("ours", ours), TestServer::federating("theirs", theirs));
+    let (alice, bob) = (ours.user("alice").await, theirs.user("bob").await);
+    (ours, theirs, alice, bob)
+}
+
+/// A request of one server to another, signed as if it were sent to `destination`.
+fn signed(from: &TestServer, to: &TestServer, destination: &TestServer, method: Method, target: &str) -> Request {
+    let (origin, destination) = (from.name(), destination.name());
+    let signature = authorization(&from.signing_key(), origin, destination, method.as_str(), target);
+    let signature = signature.expect("a server signs what a test asks for");
+    to.over_tls(&to.anonymous()).request(method, target).header("authorization", signature)
+}
+
+/// A `GET` of one server to another.
+fn ask(from: &TestServer, to: &TestServer, target: &str) -> Request {
+    signed(from, to, to, Method::GET, target)
+}

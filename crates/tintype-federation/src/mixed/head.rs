@@ -74,10 +74,17 @@ impl HeadReader {
                 let location = str::from_utf8(value).map_err(|_| MixedError::Header)?;
                 self.head.location.replace(location.to_owned()).map(|_| "Location")
             }
+            "content-encoding" if !value.eq_ignore_ascii_case(b"identity") => return Err(MixedError::Encoded),
+            "content-transfer-encoding" if !is_plain(value) => return Err(MixedError::Encoded),
             _ => None,
         };
         repeated.map_or(Ok(()), |name| Err(MixedError::RepeatedHeader(name)))
     }
+}
+
+/// Whether a part with this `Content-Transfer-Encoding` holds its bytes as they are (RFC 2045 §6.2).
+fn is_plain(value: &[u8]) -> bool {
+    [&b"7bit"[..], b"8bit", b"binary"].iter().any(|plain| value.eq_ignore_ascii_case(plain))
 }
 
 fn length(value: &[u8]) -> Result<u64, MixedError> {

@@ -39,6 +39,9 @@ pub enum MixedError {
     /// A header that counts is there twice.
     #[error("a part states its {0} twice")]
     RepeatedHeader(&'static str),
+    /// A part's bytes are not the ones that it stands for: nobody asked for that, and nobody unpacks them.
+    #[error("a part is packed")]
+    Encoded,
     /// The first part is longer than [`MAX_METADATA`].
     #[error("the first part is longer than {MAX_METADATA} bytes")]
     MetadataTooLong,

@@ -63,7 +63,18 @@ impl Installation {
 
     /// Runs the server until what is returned is dropped or stopped.
     pub async fn serve(&self) -> Serving {
-        let child = self.command(&["serve"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn();
+        Self::serving(self.command(&["serve"])).await
+    }
+
+    /// The same on a machine that has no certificates of authorities.
+    pub async fn serve_without_authorities(&self) -> Serving {
+        let mut command = self.command(&["serve"]);
+        command.env("SSL_CERT_FILE", self.path().join("nothing.pem"));
+        Self::serving(command).await
+    }
+
+    async fn serving(mut command: Command) -> Serving {
+        let child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn();
         let mut child = child.expect("the program starts");
         let text = Arc::<Mutex<String>>::default();
         let stderr = BufReader::new(child.stderr.take().expect("it is a pipe"));

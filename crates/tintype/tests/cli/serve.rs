@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tintype_testing::{paths, pattern, tls::Certificate};
+use tintype_testing::{FakeHomeserver, paths, pattern, tls::Certificate};
 
 use crate::installation::Installation;
 
@@ -27,6 +27,21 @@ async fn whoever_tries_it_is_told_how() {
     for command in ["token alice", "/_matrix/media/v3/upload", "/_matrix/client/v1/media/download/"] {
         assert!(text.contains(command), "{command} is missing in {text}");
     }
+}
+
+#[tokio::test]
+async fn a_machine_that_trusts_no_authorities_is_good_enough_to_start_on() {
+    let homeserver = FakeHomeserver::start().await;
+    let installation = Installation::with(&homeserver.config());
+    let serving = installation.serve_without_authorities().await;
+
+    let client = serving.client().with_token("nobodys");
+    let status = client.get("/_matrix/client/v1/media/config").await.status();
+    let (_, text) = serving.stop(Signal::TERM);
+
+    // The homeserver, which speaks without TLS, was asked.
+    assert_eq!((status, homeserver.asked().len()), (401, 1));
+    assert_eq!(text.matches("no certificates of authorities").count(), 1, "{text}");
 }
 
 /// An installation that listens with TLS alone, on a free port.

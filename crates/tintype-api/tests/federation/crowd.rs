@@ -1,0 +1,98 @@
+//! Many who ask at once: the origin is asked once, and all of them read while it still sends.
+
+use std::future::IntoFuture as _;
+
+use tintype_testing::{Receiving, Waiting, paths, pattern, until};
+
+use super::pair;
+
+const CROWD: usize = 64;
+const LENGTH: usize = 1_000_000;
+
+#[tokio::test]
+async fn many_who_ask_while_the_origin_sends_cause_one_request_and_all_of_them_stream() {
+    for has_length in [true, false] {
+        let (ours, theirs, alice, bob) = pair("", "").await;
+        let (mxc, bytes) = (bob.create().await, pattern(LENGTH));
+        let mut upload = match has_length {
+            true => bob.put(&mxc).feed(LENGTH).await,
+            false => bob.put(&mxc).feed_chunked().await,
+        };
+        upload.send(&bytes[..100_000]).await;
+
+        let opening = (0..CROWD).map(|_| Waiting::new(alice.get(paths::download(&mxc)).open())).collect::<Vec<_>>();
+        let mut reading = Vec::new();
+        for opened in opening {
+            let mut download = opened.await;
+            assert_eq!(download.status(), 200);
+            assert_eq!(download.header("content-length").is_empty(), !has_length);
+            assert!(download.bytes(100_000).await == bytes[..100_000]);
+            reading.push(download);
+        }
+        assert_eq!(ours.metric("tintype_downloads_streaming").await, CROWD as u64);
+        upload.send(&bytes[100_000..]).await;
+        assert_eq!(upload.finish().await.status(), 200);
+
+        for download in reading {
+            assert!(download.whole().await == bytes[100_000..]);
+        }
+        assert_eq!(ours.metric("tintype_fetches_total").await, 1);
+        until("the origin has sent it", async || theirs.requests("federation_download").await == 1).await;
+        assert_eq!(ours.blobs().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn many_who_wait_for_what_was_promised_cause_one_request() {
+    let (ours, theirs, alice, bob) = pair("", "").await;
+    let (mxc, bytes) = (bob.create().await, pattern(LENGTH));
+    let waiting = (0..CROWD).map(|_| Waiting::new(alice.get(paths::download(&mxc)).into_future())).collect::<Vec<_>>();
+    until("all of them wait", async || ours.waiting_downloads().await == CROWD as u64).await;
+    until("the origin waits", async || theirs.waiting_downloads().await == 1).await;
+
+    bob.put(&mxc).body(bytes.clone()).await;
+
+    for answer in waiting {
+        assert!(*answer.await.bytes() == bytes);
+    }
+    assert_eq!(ours.metric("tintype_fetches_total").await, 1);
+    assert_eq!(theirs.requests("federation_download").await, 1);
+}
+
+#[tokio::test]
+async fn who_comes_late_reads_from_the_beginning() {
+    let (ours, _theirs, alice, bob) = pair("", "").await;
+    let (mxc, bytes) = (bob.create().await, pattern(LENGTH));
+    let mut upload = bob.put(&mxc).feed(LENGTH).await;
+    upload.send(&bytes[..500_000]).await;
+    let mut early = alice.get(paths::download(&mxc)).open().await;
+    early.bytes(500_000).await;
+
+    let late: Receiving = alice.get(paths::download(&mxc)).open().await;
+    upload.send(&bytes[500_000..]).await;
+    upload.finish().await;
+
+    assert!(late.whole().await == bytes);
+    assert!(early.whole().await == bytes[500_000..]);
+    assert_eq!(ours.metric("tintype_fetches_total").await, 1);
+}
+
+#[tokio::test]
+async fn when_the_origin_breaks_off_all_who_read_are_cut() {
+    let (ours, _theirs, alice, bob) = pair("", "").await;
+    let (mxc, bytes) = (bob.create().await, pattern(LENGTH));
+    let mut upload = bob.put(&mxc).feed_chunked().await;
+    upload.send(&bytes[..1000]).await;
+    let mut reading = Vec::new();
+    for _ in 0..8 {
+        reading.push(alice.get(paths::download(&mxc)).open().await);
+    }
+
+    upload.break_off();
+
+    for download in reading {
+        assert!(bytes.starts_with(&download.aborted().await));
+    }
+    ours.holds_nothing().await;
+    assert_eq!(ours.metric("tintype_fetches_failed_total").await, 1);
+}
