@@ -30,7 +30,7 @@ use rustls::{
 };
 use rustls_platform_verifier::Verifier;
 use tintype_domain::ServerName;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower::Service;
 
@@ -38,6 +38,7 @@ use crate::{
     AddressFilter, OutboundError,
     discovery::{Discovery, Identity},
     resolver::Resolver,
+    slots::Slots,
 };
 
 /// How many places a server's SRV records may have us try.
@@ -165,7 +166,7 @@ impl Dialer {
         let tcp = TcpStream::connect(address).await.map_err(failed)?;
         tcp.set_nodelay(true).map_err(failed)?;
         let tls = tls.connect(name.clone(), tcp).await.map_err(|error| not_secured(error.to_string()))?;
-        Ok(Stream { tls: TokioIo::new(tls), answered: Answered::default() })
+        Ok(Stream { tls: TokioIo::new(tls), answered: Answered::default(), _slot: None })
     }
 }
 
@@ -200,6 +201,14 @@ impl Answered {
 pub struct Stream {
     tls: TokioIo<TlsStream<TcpStream>>,
     answered: Answered,
+    /// Given back when the connection ends.
+    _slot: Option<OwnedSemaphorePermit>,
+}
+
+impl Stream {
+    fn with_slot(self, slot: OwnedSemaphorePermit) -> Self {
+        Self { _slot: Some(slot), ..self }
+    }
 }
 
 impl Connection for Stream {
@@ -244,6 +253,7 @@ impl Write for Stream {
 #[derive(Clone)]
 pub struct WebConnector {
     pub dialer: Arc<Dialer>,
+    pub slots: Slots,
     /// The port of URLs that have none.
     pub port: u16,
 }
@@ -258,11 +268,13 @@ impl Service<Uri> for WebConnector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { dialer, port } = self.clone();
+        let Self { dialer, slots, port } = self.clone();
         Box::pin(async move {
+            let slot = slots.take(uri.authority().map_or("", |authority| authority.as_str())).await?;
             let host = Host::parse(uri.host().unwrap_or_default());
             let name = host.certificate_name()?;
-            dialer.dial(&[Target { host, port: uri.port_u16().unwrap_or(port) }], &name).await
+            let stream = dialer.dial(&[Target { host, port: uri.port_u16().unwrap_or(port) }], &name).await?;
+            Ok(stream.with_slot(slot))
         })
     }
 }
@@ -273,6 +285,7 @@ impl Service<Uri> for WebConnector {
 pub struct MatrixConnector {
     pub dialer: Arc<Dialer>,
     pub discovery: Arc<Discovery>,
+    pub slots: Slots,
 }
 
 impl Service<Uri> for MatrixConnector {
@@ -285,13 +298,15 @@ impl Service<Uri> for MatrixConnector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { dialer, discovery } = self.clone();
+        let Self { dialer, discovery, slots } = self.clone();
         Box::pin(async move {
             let authority = uri.authority().map_or("", |authority| authority.as_str());
             let name = ServerName::parse(authority).map_err(|_| OutboundError::ServerName)?;
+            let slot = slots.take(authority).await?;
             let identity = Identity::undelegated(name);
             let (_, targets) = discovery.targets(&identity).await?;
-            dialer.dial(&targets, &identity.host.certificate_name()?).await
+            let stream = dialer.dial(&targets, &identity.host.certificate_name()?).await?;
+            Ok(stream.with_slot(slot))
         })
     }
 }

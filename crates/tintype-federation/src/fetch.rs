@@ -47,6 +47,8 @@ pub struct FetchTimes {
 #[derive(Deserialize)]
 struct MatrixError {
     errcode: String,
+    /// Where servers say when to come again that do not say it in a header yet.
+    retry_after_ms: Option<u64>,
 }
 
 /// A refusal that may mean that the endpoint is not known there.
@@ -74,25 +76,25 @@ impl Federation {
             let signature = authorization(key, question.asker, origin, "GET", &target)
                 .map_err(|error| FetchError::Malformed(error.to_string()))?;
             let headers = HeaderMap::from_iter([(header::AUTHORIZATION, signature)]);
-            let response = self.ask(question, &target, headers).await?;
+            let response = self.ask(question, &target, headers, end).await?;
             if response.status() == StatusCode::OK {
-                return self.mixed(question, response, end).await;
+                return self.mixed(response, end).await;
             }
-            let refusal = self.refusal(response, end).await?;
+            let refusal = self.refusal(response, end).await;
             if !refusal.is_unrecognized() {
                 return Err(refusal.into_error(question.kind));
             }
             tracing::debug!(%origin, "the origin knows no authenticated media; the old endpoint is asked");
         }
-        let response = self.ask(question, &legacy_target(question), HeaderMap::new()).await?;
+        let response = self.ask(question, &legacy_target(question), HeaderMap::new(), end).await?;
         match response.status() {
-            StatusCode::OK => self.plain(question, response, end),
+            StatusCode::OK => self.plain(response, end),
             // It was told that it may redirect (client-server API, `allow_redirect`).
             StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {
                 let location = text(response.headers(), header::LOCATION).map(str::to_owned);
-                self.elsewhere(question, location.as_deref(), end).await
+                self.elsewhere(location.as_deref(), end).await
             }
-            _ => Err(self.refusal(response, end).await?.into_error(question.kind)),
+            _ => Err(self.refusal(response, end).await.into_error(question.kind)),
         }
     }
 
@@ -101,18 +103,14 @@ impl Federation {
         question: &Question<'_>,
         target: &str,
         headers: HeaderMap,
+        end: Instant,
     ) -> Result<Response<Incoming>, FetchError> {
-        let patience = self.0.times.answer + question.patience;
+        let patience = (self.0.times.answer + question.patience).min(left(end));
         Ok(self.0.outbound.get(&question.mxc.server_name, target, headers, patience).await?)
     }
 
     /// `multipart/mixed` up to the first byte of the media.
-    async fn mixed(
-        &self,
-        question: &Question<'_>,
-        response: Response<Incoming>,
-        end: Instant,
-    ) -> Result<RemoteMedia, FetchError> {
+    async fn mixed(&self, response: Response<Incoming>, end: Instant) -> Result<RemoteMedia, FetchError> {
         check_encoding(response.headers())?;
         let content_type = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         let decoder = MixedDecoder::new(content_type)?;
@@ -130,7 +128,7 @@ impl Federation {
         if let Some(location) = media.location {
             // Whatever else it says, the rest of it would only be thrown away.
             drop(body);
-            let found = self.elsewhere(question, Some(&location), end).await?;
+            let found = self.elsewhere(Some(&location), end).await?;
             return Ok(RemoteMedia { metadata, ..found });
         }
         Ok(RemoteMedia {
@@ -151,27 +149,20 @@ impl Federation {
     }
 
     /// Where the origin says that its media is: a URL that anybody may ask (server-server API, "Content Repository").
-    async fn elsewhere(
-        &self,
-        question: &Question<'_>,
-        location: Option<&str>,
-        end: Instant,
-    ) -> Result<RemoteMedia, FetchError> {
+    async fn elsewhere(&self, location: Option<&str>, end: Instant) -> Result<RemoteMedia, FetchError> {
         let malformed = |what: &str| FetchError::Malformed(format!("{what} in its Location"));
         let url = Url::parse(location.ok_or_else(|| malformed("there is no text"))?);
         let url = url.map_err(|_| malformed("there is no absolute URL"))?;
-        let response = self.0.outbound.get_web(&url, self.0.times.answer).await?;
+        let response = self.0.outbound.get_web(&url, self.0.times.answer.min(left(end))).await?;
         match response.status() {
-            StatusCode::OK => self.plain(question, response, end),
-            _ => Err(match self.refusal(response, end).await?.status {
-                StatusCode::NOT_FOUND | StatusCode::GONE => FetchError::NotFound,
-                status => FetchError::Refused { status: status.as_u16(), errcode: None },
-            }),
+            StatusCode::OK => self.plain(response, end),
+            StatusCode::NOT_FOUND | StatusCode::GONE => Err(FetchError::NotFound),
+            status => Err(FetchError::Refused { status: status.as_u16(), errcode: None }),
         }
     }
 
     /// A body that is the media.
-    fn plain(&self, _: &Question<'_>, response: Response<Incoming>, end: Instant) -> Result<RemoteMedia, FetchError> {
+    fn plain(&self, response: Response<Incoming>, end: Instant) -> Result<RemoteMedia, FetchError> {
         let headers = response.headers();
         check_encoding(headers)?;
         let content_length = response.body().size_hint().exact();
@@ -199,21 +190,17 @@ impl Federation {
         Received { body: response.into_body(), idle: self.0.times.idle, end }
     }
 
-    /// What an answer without media says.
-    async fn refusal(&self, response: Response<Incoming>, end: Instant) -> Result<Refusal, FetchError> {
+    /// What an answer without media says: its status, and what can be had of the rest in the time of an answer.
+    async fn refusal(&self, response: Response<Incoming>, end: Instant) -> Refusal {
         let status = response.status();
         let retry_after = text(response.headers(), header::RETRY_AFTER).and_then(|text| text.parse().ok());
-        let retry_after = retry_after.map(|seconds| Duration::from_secs(seconds).min(LONGEST_RETRY));
-        let mut received = self.received(response, end);
-        let mut body = BytesMut::new();
-        while let Some(bytes) = received.chunk().await? {
-            if body.len() + bytes.len() > MAX_ERROR {
-                break;
-            }
-            body.extend_from_slice(&bytes);
-        }
-        let errcode = serde_json::from_slice::<MatrixError>(&body).ok().map(|error| error.errcode);
-        Ok(Refusal { status, errcode, retry_after })
+        let end = end.min(Instant::now() + self.0.times.answer);
+        let error = self.received(response, end).whole(MAX_ERROR).await;
+        let error = error.ok().and_then(|body| serde_json::from_slice::<MatrixError>(&body).ok());
+        let milliseconds = error.as_ref().and_then(|error| error.retry_after_ms);
+        let retry_after = retry_after.map(Duration::from_secs).or(milliseconds.map(Duration::from_millis));
+        let retry_after = retry_after.map(|time| time.min(LONGEST_RETRY));
+        Refusal { status, errcode: error.map(|error| error.errcode), retry_after }
     }
 }
 
@@ -233,7 +220,7 @@ impl Refusal {
         match (status.as_u16(), errcode.as_deref()) {
             (404, _) => FetchError::NotFound,
             (504, Some("M_NOT_YET_UPLOADED")) => FetchError::NotYetUploaded,
-            (502 | 413, Some("M_TOO_LARGE")) | (413, None) => FetchError::TooLarge,
+            (413, _) | (502, Some("M_TOO_LARGE")) => FetchError::TooLarge,
             (429, _) => FetchError::RateLimited { retry_after },
             (400, _) if kind != QuestionKind::Download => FetchError::NoThumbnail,
             (status, _) => FetchError::Refused { status, errcode },
@@ -284,9 +271,10 @@ impl Received {
     /// The next bytes; none at the end.
     async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
         loop {
-            let until = self.end.min(Instant::now() + self.idle);
-            let frame = timeout_at(until, self.body.frame()).await;
-            let frame = frame.map_err(|_| FetchError::BrokenOff("nothing came for too long".to_owned()))?;
+            let pause_ends = Instant::now() + self.idle;
+            let frame = timeout_at(self.end.min(pause_ends), self.body.frame()).await;
+            let reason = if self.end < pause_ends { "it took too long" } else { "nothing came for too long" };
+            let frame = frame.map_err(|_| FetchError::BrokenOff(reason.to_owned()))?;
             match frame.transpose().map_err(|error| FetchError::BrokenOff(chain(&error)))? {
                 None => return Ok(None),
                 Some(frame) => {
@@ -300,6 +288,18 @@ impl Received {
             }
         }
     }
+
+    /// All of it, if it is not longer than this.
+    async fn whole(mut self, limit: usize) -> Result<Bytes, FetchError> {
+        let mut body = BytesMut::new();
+        while let Some(bytes) = self.chunk().await? {
+            if body.len() + bytes.len() > limit {
+                return Err(FetchError::Malformed("it is too long".to_owned()));
+            }
+            body.extend_from_slice(&bytes);
+        }
+        Ok(body.freeze())
+    }
 }
 
 /// An error and its causes in one line.
@@ -309,14 +309,22 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// No coding was asked for: what comes in one would be kept and passed on as it is, and nobody unpacks what a stranger
-/// has packed.
+/// has packed. Nor is there one for the way alone but chunks: what comes in another one ends with the connection, whether
+/// it is whole or not.
 fn check_encoding(headers: &HeaderMap) -> Result<(), FetchError> {
-    let identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
-    if headers.get_all(header::CONTENT_ENCODING).iter().all(identity) {
+    let are_all = |name: HeaderName, allowed: &[u8]| {
+        headers.get_all(name).iter().all(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(allowed))
+    };
+    if are_all(header::CONTENT_ENCODING, b"identity") && are_all(header::TRANSFER_ENCODING, b"chunked") {
         Ok(())
     } else {
         Err(FetchError::Malformed("it is packed, and nobody asked for that".to_owned()))
     }
+}
+
+/// How long it is until then.
+fn left(end: Instant) -> Duration {
+    end.saturating_duration_since(Instant::now())
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {

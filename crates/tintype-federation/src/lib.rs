@@ -23,6 +23,7 @@ mod peers;
 mod resolver;
 mod server_keys;
 mod signing_key;
+mod slots;
 mod web;
 mod well_known;
 mod xmatrix;

@@ -36,6 +36,7 @@ use crate::{
     connector::{Answered, Dialer, MatrixConnector},
     discovery::Discovery,
     resolver::Resolver,
+    slots::Slots,
     web::Web,
     well_known::WellKnowns,
 };
@@ -186,6 +187,7 @@ struct Inner {
     dialer: Arc<Dialer>,
     discovery: Arc<Discovery>,
     matrix: Client<MatrixConnector, Full<Bytes>>,
+    slots: Slots,
     web: Arc<Web>,
 }
 
@@ -211,13 +213,16 @@ impl Outbound {
         let resolver = Arc::new(Resolver::new(&nameservers)?);
         let dialer = Arc::new(Dialer::new(resolver.clone(), filter, extra_roots, connect_timeout)?);
         let web = Arc::new(Web::new(dialer.clone(), ports.https));
-        let well_knowns = WellKnowns::new(web.clone(), clock.clone(), connect_timeout.saturating_mul(2));
+        // Connections of its own: where media is slow, files of discovery need not be.
+        let discovering = Arc::new(Web::new(dialer.clone(), ports.https));
+        let well_knowns = WellKnowns::new(discovering, clock.clone(), connect_timeout.saturating_mul(2));
         let discovery = Arc::new(Discovery::new(resolver, well_knowns, ports));
-        let connector = MatrixConnector { dialer: dialer.clone(), discovery: discovery.clone() };
+        let slots = Slots::default();
+        let connector = MatrixConnector { dialer: dialer.clone(), discovery: discovery.clone(), slots: slots.clone() };
         let matrix = pool().build(connector);
         let backoff = Backoff::new(clock);
         drop(entered);
-        Ok(Self { inner: Arc::new(Inner { backoff, connect_timeout, dialer, discovery, matrix, web }), runtime })
+        Ok(Self { inner: Arc::new(Inner { backoff, connect_timeout, dialer, discovery, matrix, slots, web }), runtime })
     }
 
     /// GET of a raw request target (path and query, sent as it is) at a Matrix server. `patience` is for the whole way
@@ -309,7 +314,7 @@ impl Inner {
             Ok(Ok(_)) => false,
             Ok(Err(error)) => error.is_of_reaching(),
             // Somebody without patience says nothing about the server.
-            Err(_) => patience >= self.connect_timeout && !reached.is_connected(),
+            Err(_) => patience >= self.connect_timeout && !reached.is_connected(&self.slots),
         };
         if matches!(answer, Ok(Ok(_))) {
             self.backoff.succeeded(server);
@@ -332,7 +337,7 @@ impl Inner {
         let mut is_second = false;
         loop {
             let mut request = draft.request(&identity.name)?;
-            *reached = Reached::Perhaps(capture_connection(&mut request));
+            *reached = Reached::Perhaps(identity.name.clone(), capture_connection(&mut request));
             match self.matrix.request(request).await {
                 Ok(response) => {
                     if let Some(answered) = response.extensions().get::<Answered>() {
@@ -392,12 +397,18 @@ impl Draft {
 /// Whether a request got a connection.
 enum Reached {
     No,
-    Perhaps(legacy::connect::CaptureConnection),
+    Perhaps(OwnedServerName, legacy::connect::CaptureConnection),
 }
 
 impl Reached {
-    fn is_connected(&self) -> bool {
-        matches!(self, Self::Perhaps(connection) if connection.connection_metadata().is_some())
+    /// Whether there is one, or there are so many that it had to wait for one of them.
+    fn is_connected(&self, slots: &Slots) -> bool {
+        match self {
+            Self::No => false,
+            Self::Perhaps(name, connection) => {
+                connection.connection_metadata().is_some() || slots.are_taken(name.as_str())
+            }
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
     OutboundError,
     connector::{Dialer, WebConnector},
     outbound::{USER_AGENT, error_of, pool},
+    slots::Slots,
 };
 
 /// How many redirects are followed.
@@ -30,7 +31,7 @@ pub struct Web {
 impl Web {
     /// A client that connects to this port where a URL names none.
     pub fn new(dialer: Arc<Dialer>, port: u16) -> Self {
-        Self { client: pool().build(WebConnector { dialer, port }) }
+        Self { client: pool().build(WebConnector { dialer, slots: Slots::default(), port }) }
     }
 
     /// The answer at the end of at most five redirects.

@@ -153,12 +153,12 @@ pub(crate) fn age(stored: Timestamp, now: Timestamp) -> MediaAge {
 pub(crate) struct MediaUses {
     counters: [AtomicU64; COUNTERS],
     /// What of them is in the records.
-    recorded: Mutex<[u64; COUNTERS]>,
+    recorded: Mutex<Vec<u64>>,
 }
 
 impl Default for MediaUses {
     fn default() -> Self {
-        Self { counters: [const { AtomicU64::new(0) }; COUNTERS], recorded: Mutex::new([0; COUNTERS]) }
+        Self { counters: [const { AtomicU64::new(0) }; COUNTERS], recorded: Mutex::new(vec![0; COUNTERS]) }
     }
 }
 
@@ -179,11 +179,12 @@ impl MediaUses {
         keep: impl AsyncFnOnce(Vec<MediaRequests>) -> Result<(), E>,
     ) -> Result<(), E> {
         let day = now.as_millis().div_euclid(24 * 60 * 60 * 1000);
-        let counted = std::array::from_fn::<_, COUNTERS, _>(|at| self.counters[at].load(Ordering::Relaxed));
-        let recorded = *self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
-        let rows = (0..COUNTERS).filter(|at| counted[*at] > recorded[*at]);
-        let rows = rows.map(|at| MediaRequests { day, requests: counted[at] - recorded[at], ..kind(at) });
-        let rows = rows.collect::<Vec<_>>();
+        let counted = self.counters.iter().map(|counter| counter.load(Ordering::Relaxed)).collect::<Vec<_>>();
+        let rows = {
+            let recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+            let rows = (0..COUNTERS).filter(|at| counted[*at] > recorded[*at]);
+            rows.map(|at| MediaRequests { day, requests: counted[at] - recorded[at], ..kind(at) }).collect::<Vec<_>>()
+        };
         if !rows.is_empty() {
             keep(rows).await?;
             *self.recorded.lock().unwrap_or_else(PoisonError::into_inner) = counted;
@@ -192,7 +193,7 @@ impl MediaUses {
     }
 }
 
-fn index<T: PartialEq>(all: &[T], one: T) -> usize {
+fn index<T: PartialEq + Copy>(all: &[T], one: T) -> usize {
     all.iter().position(|other| *other == one).expect("all variants are listed")
 }
 
@@ -275,20 +276,25 @@ mod tests {
     #[tokio::test]
     async fn what_was_counted_is_recorded_once_and_again_only_where_that_failed() {
         let uses = MediaUses::default();
-        let used = MediaUse {
+        let download = MediaUse {
             client: ClientFamily::of(Some("curl/8")),
             endpoint: MediaEndpoint::Old,
             outcome: MediaRequestOutcome::Served,
             age: MediaAge::Week,
         };
-        uses.count(used);
-        uses.count(used);
+        uses.count(download);
+        uses.count(download);
         let now = Timestamp(3 * 24 * 60 * 60 * 1000 + 1);
 
         let failed = uses.record(now, async |_| Err(())).await;
         let mut rows = Vec::new();
-        uses.record(now, async |new| Ok::<_, ()>(rows.extend(new))).await.unwrap();
-        uses.record(now, async |new| Ok::<_, ()>(rows.extend(new))).await.unwrap();
+        for _ in 0..2 {
+            let recorded = uses.record(now, async |new| {
+                rows.extend(new);
+                Ok::<_, ()>(())
+            });
+            recorded.await.unwrap();
+        }
 
         assert_eq!(failed, Err(()));
         let expected = MediaRequests {

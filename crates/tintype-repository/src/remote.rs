@@ -491,7 +491,10 @@ impl Fetch {
             let error = format!("{size} bytes came, and {} were stated", content_length.unwrap_or_default());
             return Err(FetchError::Malformed(error).into());
         }
-        Ok((labels, large.map_or_else(|| Arrived::Small(small.freeze()), Arrived::Large)))
+        Ok((
+            labels,
+            large.map_or_else(|| Arrived::Small(small.freeze()), |incoming| Arrived::Large(Box::new(incoming))),
+        ))
     }
 
     /// Puts what has come into a file, which those who wait read from now on.
@@ -565,7 +568,7 @@ fn is_ephemeral(metadata: &Map<String, Value>) -> bool {
 /// A body that has come.
 enum Arrived {
     Small(bytes::Bytes),
-    Large(Incoming),
+    Large(Box<Incoming>),
 }
 
 /// What the origin says of its media, as far as it can be kept.

@@ -72,14 +72,10 @@ impl Repository {
                 _ => Err(ThumbnailsError::NotFound),
             };
         }
-        let finding = self.kept_or_fetched(caller, key, request, patience);
-        let found = Box::pin(self.0.thumbnails.try_get_with_by_ref(key, finding)).await;
-        let found = found.map_err(|error| (*error).clone())?;
-        if found.lifetime.is_ephemeral() {
-            // Found together by those who asked at once, and looked for again by the next one.
-            self.0.thumbnails.invalidate(key).await;
+        match self.0.thumbnails.get(key).await {
+            Some(kept) => Ok(kept),
+            None => Box::pin(self.kept_or_fetched(caller, key, request, patience)).await,
         }
-        Ok(found)
     }
 
     /// What is kept of it, or can be made of what is kept.
@@ -92,6 +88,7 @@ impl Repository {
         if let Some(kept) = self.find_kept(&remote_key(key)).await?
             && let Some(thumbnail) = as_thumbnail(&kept)
         {
+            self.remember_thumbnail(key, &thumbnail).await;
             return Ok(Some(thumbnail));
         }
         match self.find_kept(&original(&key.mxc)).await? {
@@ -116,6 +113,7 @@ impl Repository {
             match self.fetched(caller, &remote_key(key), Wanted::Whole, patience).await {
                 Ok(Remote::Stored(kept)) => {
                     if let Some(thumbnail) = as_thumbnail(&kept) {
+                        self.remember_thumbnail(key, &thumbnail).await;
                         return Ok(thumbnail);
                     }
                 }
@@ -130,8 +128,31 @@ impl Repository {
         }
     }
 
-    /// Made here. It counts as old as what it is made from, and goes with it.
+    /// Made here, once for all who ask at the same time: each of them has waited for the media as long as it wanted.
     async fn made_from(
+        &self,
+        media: &CachedMedia,
+        key: &ThumbnailKey,
+        request: ThumbnailRequest,
+    ) -> Result<Arc<CachedThumbnail>, ThumbnailsError> {
+        let making = self.make_from(media, key, request);
+        if media.life.is_some() {
+            // What may be gone at any moment is never answered from memory.
+            return Box::pin(making).await;
+        }
+        let made = Box::pin(self.0.thumbnails.try_get_with_by_ref(key, making)).await;
+        made.map_err(|error| (*error).clone())
+    }
+
+    /// Keeps a thumbnail in memory, unless it may be gone at any moment.
+    async fn remember_thumbnail(&self, key: &ThumbnailKey, thumbnail: &Arc<CachedThumbnail>) {
+        if !thumbnail.lifetime.is_ephemeral() {
+            self.0.thumbnails.insert(key.clone(), Arc::clone(thumbnail)).await;
+        }
+    }
+
+    /// It counts as old as what it is made from, and goes with it.
+    async fn make_from(
         &self,
         media: &CachedMedia,
         key: &ThumbnailKey,

@@ -56,6 +56,8 @@ pub(crate) fn what_expires(inner: &Arc<Inner>) {
         loop {
             alarm.await;
             let Some(inner) = observed.upgrade() else { return };
+            // From when the work begins, however long it takes: a minute that passes meanwhile counts.
+            alarm = inner.clock.reaches(inner.clock.now() + EVERY);
             if let Err(error) = expired(&inner).await {
                 tracing::warn!(%error, "expired reservations could not be swept; it is tried again");
             }
@@ -71,7 +73,6 @@ pub(crate) fn what_expires(inner: &Arc<Inner>) {
             if let Err(error) = unneeded(&inner).await {
                 tracing::warn!(%error, "files of deleted media could not be removed; it is tried again");
             }
-            alarm = inner.clock.reaches(inner.clock.now() + EVERY);
         }
     });
 }

@@ -162,7 +162,7 @@ impl TestServer {
         if let Some(Address::Tcp(address)) = server.addresses().first() {
             config.http.listen = vec![ListenAddress::Tcp(*address)];
         }
-        timeout(PATIENCE, server.drain()).await.expect("the server ends");
+        timeout(PATIENCE, Box::pin(server.drain())).await.expect("the server ends");
         let server = launch(&config, &clock).await.expect("the server starts again");
         Self { server, config, clock, folder }
     }
@@ -172,7 +172,7 @@ impl TestServer {
     /// # Panics
     /// If it does not end.
     pub async fn drain(self) -> TempDir {
-        timeout(PATIENCE, self.server.drain()).await.expect("the server ends");
+        timeout(PATIENCE, Box::pin(self.server.drain())).await.expect("the server ends");
         self.folder
     }
 

@@ -14,7 +14,7 @@ fn too_large() -> (u16, String) {
 }
 
 fn missing(server: &TestServer) -> Mxc {
-    format!("mxc://{}/missing", server.name()).parse().unwrap()
+    format!("mxc://{}/missing", server.name()).parse().expect("it is an MXC URI")
 }
 
 #[tokio::test]

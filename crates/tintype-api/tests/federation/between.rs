@@ -180,3 +180,16 @@ async fn three_servers_read_what_one_of_them_has() {
     assert!(*one.bytes() == pattern(200_000) && *two.bytes() == pattern(200_000));
     assert_eq!(first.metric("tintype_fetches_total").await + second.metric("tintype_fetches_total").await, 2);
 }
+
+#[tokio::test]
+async fn the_name_of_a_server_may_be_percent_encoded() {
+    let (ours, _theirs, alice, bob) = pair("", "").await;
+    let mxc = bob.upload("hello").await;
+    let encoded = mxc.server_name.as_str().replace(':', "%3A");
+
+    let answer = alice.get(format!("/_matrix/client/v1/media/download/{encoded}/{}", mxc.media_id)).await;
+
+    assert_eq!(answer.bytes(), "hello");
+    assert_eq!(alice.get(paths::download(&mxc)).await.bytes(), "hello");
+    assert_eq!(ours.metric("tintype_fetches_total").await, 1, "it is one server however it is written");
+}

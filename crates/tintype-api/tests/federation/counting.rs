@@ -75,7 +75,7 @@ async fn server_with_requests() -> TestServer {
     let mxc = alice.upload("hello").await;
     server.anonymous().get(paths::legacy_download(&mxc)).header("user-agent", "curl/8.5.0").await;
     alice.get(paths::download(&mxc)).header("user-agent", "Nheko/0.12").await;
-    let missing = mxc.to_string().replace(mxc.media_id.as_str(), "missing").parse().unwrap();
+    let missing = mxc.to_string().replace(mxc.media_id.as_str(), "missing").parse().expect("it is an MXC URI");
     server.anonymous().get(paths::legacy_download(&missing)).await;
     server
 }

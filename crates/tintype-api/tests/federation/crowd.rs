@@ -14,10 +14,8 @@ async fn many_who_ask_while_the_origin_sends_cause_one_request_and_all_of_them_s
     for has_length in [true, false] {
         let (ours, theirs, alice, bob) = pair("", "").await;
         let (mxc, bytes) = (bob.create().await, pattern(LENGTH));
-        let mut upload = match has_length {
-            true => bob.put(&mxc).feed(LENGTH).await,
-            false => bob.put(&mxc).feed_chunked().await,
-        };
+        let put = bob.put(&mxc);
+        let mut upload = if has_length { put.feed(LENGTH).await } else { put.feed_chunked().await };
         upload.send(&bytes[..100_000]).await;
 
         let opening = (0..CROWD).map(|_| Waiting::new(alice.get(paths::download(&mxc)).open())).collect::<Vec<_>>();
@@ -95,4 +93,62 @@ async fn when_the_origin_breaks_off_all_who_read_are_cut() {
     }
     ours.holds_nothing().await;
     assert_eq!(ours.metric("tintype_fetches_failed_total").await, 1);
+}
+
+#[tokio::test]
+async fn who_does_not_read_holds_up_nobody() {
+    let length = 40 * 1024 * 1024;
+    let (ours, _theirs, alice, bob) = pair("", "").await;
+    let (mxc, bytes) = (bob.upload(pattern(length)).await, pattern(length));
+    let idle = alice.get(paths::download(&mxc)).open().await;
+
+    let reading = alice.get(paths::download(&mxc)).open().await;
+
+    assert!(reading.whole().await == bytes);
+    until("it is kept", async || ours.metric("tintype_fetched_bytes_total").await == length as u64).await;
+    assert!(idle.whole().await == bytes);
+    assert_eq!(ours.metric("tintype_fetches_total").await, 1);
+}
+
+#[tokio::test]
+async fn the_same_bytes_that_are_here_already_are_read_by_all_and_kept_once() {
+    let (ours, _theirs, alice, bob) = pair("", "").await;
+    let (mxc, bytes) = (bob.create().await, pattern(LENGTH));
+    let mut upload = bob.put(&mxc).feed(LENGTH).await;
+    upload.send(&bytes[..1000]).await;
+    let mut reading = alice.get(paths::download(&mxc)).open().await;
+    reading.bytes(1000).await;
+
+    let local = alice.upload(bytes.clone()).await;
+    upload.send(&bytes[1000..]).await;
+    upload.finish().await;
+
+    assert!(reading.whole().await == bytes[1000..]);
+    assert_eq!(ours.blobs().len(), 1);
+    let (here, there) = tokio::join!(alice.get(paths::download(&local)), alice.get(paths::download(&mxc)));
+    assert!(*here.bytes() == bytes && *there.bytes() == bytes);
+    assert_eq!(here.header("etag"), there.header("etag"));
+}
+
+#[tokio::test]
+async fn a_client_of_http_1_0_gets_no_stump_that_looks_whole() {
+    let (ours, _theirs, alice, bob) = pair("", "").await;
+    let (mxc, bytes) = (bob.create().await, pattern(LENGTH));
+    let mut upload = bob.put(&mxc).feed_chunked().await;
+    upload.send(&bytes[..1000]).await;
+    let mut modern = alice.get(paths::download(&mxc)).open().await;
+    modern.bytes(1000).await;
+    let mut old = ours.connect().await;
+    let (path, token) = (paths::download(&mxc), alice.token());
+    old.send(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
+    until("it waits", async || ours.waiting_downloads().await == 1).await;
+
+    upload.send(&bytes[1000..]).await;
+    upload.finish().await;
+
+    let answer = old.rest().await;
+    let head = String::from_utf8_lossy(&answer[..1000]).to_lowercase();
+    assert!(head.contains(&format!("content-length: {LENGTH}\r\n")), "{head}");
+    assert!(answer.ends_with(&bytes));
+    assert!(modern.whole().await == bytes[1000..]);
 }

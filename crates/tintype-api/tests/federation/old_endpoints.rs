@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tintype_domain::Mxc;
-use tintype_testing::{TestServer, paths, pattern, pictures};
+use tintype_testing::{TestServer, paths, pattern, pictures, until};
 
 use super::pair;
 
@@ -105,6 +105,41 @@ async fn what_was_fetched_after_the_freeze_is_frozen() {
 }
 
 #[tokio::test]
+async fn nothing_is_made_for_those_from_whom_it_is_kept() {
+    let (ours, _theirs, alice, bob) = pair("legacy.freeze = 'now'", "").await;
+    let mxc = bob.upload(pictures::jpeg(400, 300)).content_type("image/jpeg").await;
+    alice.get(paths::download(&mxc)).await;
+
+    let refused = ours.anonymous().get(paths::legacy_thumbnail(&mxc, "width=96&height=96")).await;
+
+    assert_eq!(refused.error(), not_found());
+    assert_eq!(ours.metric("tintype_thumbnails_made_total").await, 0);
+}
+
+#[tokio::test]
+async fn asking_for_what_is_frozen_does_not_keep_it() {
+    let (ours, _theirs, alice, bob) = pair("legacy.freeze = 'now'\nremote_cache.max_age = '2d'", "").await;
+    let mxc = bob.upload(pictures::jpeg(400, 300)).content_type("image/jpeg").await;
+    let never_asked_for_again = bob.upload("hello").await;
+    for mxc in [&mxc, &never_asked_for_again] {
+        alice.get(paths::download(mxc)).await;
+    }
+
+    ours.advance(Duration::from_hours(30));
+    for path in both(&mxc) {
+        assert_eq!(ours.anonymous().get(path.as_str()).await.error(), not_found(), "{path}");
+    }
+    ours.advance(Duration::from_hours(20));
+
+    until("it is evicted", async || {
+        ours.advance(Duration::from_mins(1));
+        ours.metric("tintype_remote_cache_evicted_total").await > 0
+    })
+    .await;
+    assert_eq!(ours.metric("tintype_remote_cache_evicted_total").await, 2, "both go at once");
+}
+
+#[tokio::test]
 async fn what_was_fetched_before_the_freeze_stays_and_everything_newer_is_frozen() {
     let (ours, theirs, alice, bob) = pair(FROM_TOMORROW, "").await;
     let (before, after) = (bob.upload(pattern(200_000)).await, bob.upload("after").await);
@@ -149,7 +184,7 @@ async fn what_is_evicted_and_fetched_again_after_the_freeze_is_new() {
     let mxc = bob.upload(pattern(200_000)).await;
     alice.get(paths::download(&mxc)).await;
     ours.advance(Duration::from_hours(25));
-    tintype_testing::until("it is evicted", async || {
+    until("it is evicted", async || {
         ours.advance(Duration::from_mins(1));
         ours.metric("tintype_remote_cache_evicted_total").await == 1
     })

@@ -82,9 +82,10 @@ async fn a_name_of_ours_in_other_letters_is_never_dialled() {
 
 /// Asks a server in the name of another, signed with the key of the server itself.
 async fn asked_by(server: &TestServer, origin: &str) -> (u16, String) {
-    let origin = OwnedServerName::try_from(origin).unwrap();
+    let origin = OwnedServerName::try_from(origin).expect("a test names a valid server");
     let (target, destination): (_, &ServerName) = ("/_matrix/federation/v1/media/download/abc", server.name());
-    let signature = authorization(&server.signing_key(), &origin, destination, "GET", target).unwrap();
+    let signature = authorization(&server.signing_key(), &origin, destination, "GET", target);
+    let signature = signature.expect("a server signs what a test asks for");
     let anonymous = server.over_tls(&server.anonymous());
     anonymous.request(Method::GET, target).header("authorization", signature).await.error()
 }

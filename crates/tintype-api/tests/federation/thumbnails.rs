@@ -1,6 +1,6 @@
 //! Thumbnails of media of other servers: from their origin, or made here.
 
-use std::future::IntoFuture as _;
+use std::{future::IntoFuture as _, time::Duration};
 
 use tintype_testing::{paths, pictures, until};
 
@@ -178,4 +178,23 @@ async fn many_who_ask_for_one_thumbnail_cause_one_request() {
 
     assert_eq!(theirs.requests("federation_thumbnail").await, 1);
     assert_eq!(ours.metric("tintype_fetches_total").await, 1);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_thumbnail_outlasts_who_does_not() {
+    for config in ["", MADE_HERE] {
+        let (ours, theirs, alice, bob) = pair(config, "").await;
+        let mxc = bob.create().await;
+        let path = |timeout| paths::thumbnail(&mxc, format!("width=96&height=96&method=crop&timeout_ms={timeout}"));
+        let short = ours.waiting(alice.get(path(1000))).await;
+        let long = ours.waiting(alice.get(path(20_000))).await;
+        until("the origin waits", async || theirs.waiting_downloads().await == 1).await;
+
+        theirs.advance(Duration::from_secs(1));
+        assert_eq!(short.await.status(), 504);
+        until("the origin is asked again", async || theirs.waiting_downloads().await == 1).await;
+        bob.put(&mxc).body(pictures::jpeg(400, 300)).await;
+
+        assert_eq!(pictures::look(long.await.bytes()), ("jpeg", 96, 96));
+    }
 }

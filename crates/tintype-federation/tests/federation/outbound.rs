@@ -15,16 +15,10 @@ use tokio::{
 use url::Url;
 
 use crate::{
-    get, hello, server,
-    support::{Answer, PATIENCE, Peer, Received, START, World, answer, json},
+    get, hello, matrix, server,
+    support::{PATIENCE, Peer, START, World, answer, json},
     text,
 };
-
-/// A Matrix server that is found by its name alone.
-async fn matrix(world: &World, answer: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Peer {
-    world.dns.host("example.test", world.address(3));
-    Peer::start(world.federation(3), world.authority.server(&["example.test"]), answer).await
-}
 
 #[tokio::test]
 async fn a_request_arrives_as_it_was_meant() {
@@ -230,6 +224,36 @@ async fn a_server_that_cannot_be_reached_is_left_alone_until_its_time_has_come()
     world.clock.advance(Duration::from_secs(10));
     assert_eq!(get(&outbound, "example.test").await.unwrap(), "hello");
     assert_eq!(get(&outbound, "example.test").await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn a_slow_server_takes_some_connections_and_not_all() {
+    let world = World::new().await;
+    world.dns.host("example.test", world.address(3));
+    let tls = world.authority.server(&["example.test"]);
+    let peer = Peer::raw(world.federation(3), tls, |_, mut stream| async move {
+        let beginning = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n";
+        stream.write_all(beginning).await.unwrap();
+        // Until the other end is gone.
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await;
+    let mut parts = world.parts();
+    parts.connect_timeout = Duration::from_secs(1);
+    let outbound = Outbound::new(parts).unwrap();
+    let get = async |patience| outbound.get(&server("example.test"), "/", HeaderMap::new(), patience).await;
+    let mut answers = Vec::new();
+    for _ in 0..32 {
+        answers.push(get(PATIENCE).await.unwrap());
+    }
+
+    let one_more = get(Duration::from_secs(1)).await;
+
+    assert_eq!(one_more.unwrap_err(), OutboundError::TimedOut);
+    assert_eq!(peer.connections(), 32);
+    // It is not left alone for that.
+    answers.pop();
+    assert_eq!(get(PATIENCE).await.unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test]

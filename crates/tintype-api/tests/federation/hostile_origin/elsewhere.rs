@@ -156,7 +156,7 @@ async fn what_is_not_the_whole_media_is_not_kept() {
         .await;
     let mxc = scene.peer.mxc("endless");
     scene.peer.says(&format!("{DOWNLOAD}endless"), at(&cdn.url("/endless")));
-    assert!(matches!(scene.download(&mxc).await, Outcome::Aborted(..=204_800)));
+    assert!(scene.download(&mxc).await.is_of_too_much(204_800));
     assert_eq!(scene.download(&mxc).await, too_large());
     cdn.is_left_alone().await;
     scene.ours.holds_nothing().await;

@@ -128,8 +128,8 @@ async fn a_thumbnail_of_what_is_no_picture_either_is_refused() {
 async fn a_thumbnail_that_breaks_off_is_made_here_from_the_media() {
     let scene = Scene::new("federation.idle_timeout = '300ms'\nlimits.max_remote_size = '200KiB'").await;
     scene.peer.says(DOWNLOAD, labelled("Content-Type: image/jpeg\r\n", pictures::jpeg(300, 200)));
-    let begin = [super::FIRST.as_bytes(), b"Content-Type: image/jpeg\r\n\r\nmedia"].concat();
-    let begun = Script::unfinished(200, MIXED, &[&begin]);
+    let piece = [super::FIRST.as_bytes(), b"Content-Type: image/jpeg\r\n\r\nmedia"].concat();
+    let begun = Script::unfinished(200, MIXED, &[&piece]);
     for (name, script) in [
         ("cut", begun.clone().close()),
         ("stalled", begun.clone().stall()),

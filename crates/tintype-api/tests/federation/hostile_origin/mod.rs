@@ -60,6 +60,13 @@ enum Outcome {
     Aborted(usize),
 }
 
+impl Outcome {
+    /// Whether too much came: the client was told, or cut before it had more than so many bytes.
+    fn is_of_too_much(&self, limit: usize) -> bool {
+        *self == too_large() || matches!(self, Self::Aborted(length) if *length <= limit)
+    }
+}
+
 fn bad_gateway() -> Outcome {
     Outcome::Refused(502, "M_UNKNOWN".to_owned())
 }
@@ -90,8 +97,9 @@ impl Scene {
                 .await
                 .map_or_else(|cut| Outcome::Aborted(cut.len()), |body| Outcome::Whole(body.to_vec())),
             status => {
-                let error = serde_json::from_slice::<serde_json::Value>(&answer.whole().await).unwrap();
-                Outcome::Refused(status, error["errcode"].as_str().unwrap().to_owned())
+                let error =
+                    serde_json::from_slice::<serde_json::Value>(&answer.whole().await).expect("an error is JSON");
+                Outcome::Refused(status, error["errcode"].as_str().expect("a Matrix error has a code").to_owned())
             }
         }
     }

@@ -11,7 +11,8 @@ fn long() -> Vec<u8> {
 
 #[tokio::test]
 async fn a_head_that_does_not_come_in_time_is_given_up() {
-    let scene = Scene::new("federation.request_timeout = '1s'").await;
+    // Beyond that, the origin has the time that it is asked to wait for its own uploads.
+    let scene = Scene::new("federation.request_timeout = '1s'\nlimits.max_wait = '0s'").await;
 
     scene
         .refuses(&[

@@ -253,7 +253,7 @@ fn a_length_that_lies_is_refused() {
 }
 
 #[test]
-fn malformed_and_repeated_and_endless_headers_are_refused() {
+fn malformed_and_repeated_and_endless_headers_and_packed_parts_are_refused() {
     for head in ["no colon", ": no name", "a b: c", "a : b", " a: b", "a: b\r\n c", "a: b\rc", "a: b\0", "--bound--"] {
         let body = format!("{JSON}--bound\r\n{head}\r\n\r\n\r\n--bound--");
         assert_eq!(error(&body), MixedError::Header, "{head:?}");
@@ -261,6 +261,14 @@ fn malformed_and_repeated_and_endless_headers_are_refused() {
     for name in ["Content-Type", "Content-Disposition", "Content-Length", "Location"] {
         let body = format!("{JSON}--bound\r\n{name}: 1\r\n{name}: 1\r\n\r\n\r\n--bound--");
         assert_eq!(error(&body), MixedError::RepeatedHeader(name));
+    }
+    for header in ["Content-Encoding: gzip", "content-encoding:br", "Content-Transfer-Encoding: base64"] {
+        let body = format!("{JSON}--bound\r\n{header}\r\n\r\n\r\n--bound--");
+        assert_eq!(error(&body), MixedError::Encoded, "{header}");
+    }
+    for header in ["Content-Encoding: Identity", "Content-Transfer-Encoding: Binary", "Content-Transfer-Encoding: 8bit"]
+    {
+        assert!(read(format!("{JSON}--bound\r\n{header}\r\n\r\n\r\n--bound--").as_bytes()).is_ok(), "{header}");
     }
     let fits = "x".repeat(MAX_HEAD - "a: \r\n\r\n".len());
     assert!(read(format!("{JSON}--bound\r\na: {fits}\r\n\r\n\r\n--bound--").as_bytes()).is_ok());
