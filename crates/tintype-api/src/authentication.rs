@@ -33,12 +33,22 @@ pub enum Ownership {
     Homeservers,
 }
 
+/// Whether what was known of a token a moment ago is believed.
+enum Belief {
+    Remembered,
+    Anew,
+}
+
 impl Api {
     /// The user who makes the request.
     ///
     /// # Errors
     /// 401 without a token or with one that is not known, and whatever the homeserver refuses with.
     pub(crate) async fn user(&self, head: &Head) -> Result<Arc<User>, MatrixError> {
+        self.user_by(head, Belief::Remembered).await
+    }
+
+    async fn user_by(&self, head: &Head, belief: Belief) -> Result<Arc<User>, MatrixError> {
         let Head { request, trace } = head;
         let credentials = self.credentials(request)?;
         let tenant = self.tenant(request)?;
@@ -46,7 +56,11 @@ impl Api {
             address: trace.address,
             user_agent: request.headers().get(header::USER_AGENT).and_then(|agent| agent.to_str().ok()),
         };
-        let user = self.parts.repository.authenticate(&tenant.server_name, &credentials, &asker).await?;
+        let (repository, server) = (&self.parts.repository, &tenant.server_name);
+        let user = match belief {
+            Belief::Remembered => repository.authenticate(server, &credentials, &asker).await?,
+            Belief::Anew => repository.authenticate_anew(server, &credentials, &asker).await?,
+        };
         trace.requester(&user);
         Ok(user)
     }
@@ -57,6 +71,15 @@ impl Api {
     /// As [`Api::user`].
     pub(crate) async fn caller(&self, head: &Head) -> Result<Caller, MatrixError> {
         let user = self.user(head).await?;
+        Ok(Caller { requester: Requester::User(user), address: head.trace.address })
+    }
+
+    /// The caller, who must be a user, and whose token must hold at this moment: for what cannot be taken back.
+    ///
+    /// # Errors
+    /// As [`Api::user`].
+    pub(crate) async fn caller_anew(&self, head: &Head) -> Result<Caller, MatrixError> {
+        let user = self.user_by(head, Belief::Anew).await?;
         Ok(Caller { requester: Requester::User(user), address: head.trace.address })
     }
 

@@ -19,8 +19,8 @@ use tintype_http::{
     resumable::{COMPLETE, INCOMPLETE, UPLOAD_COMPLETE, UPLOAD_LIMIT, UPLOAD_OFFSET, upload_limit},
 };
 use tintype_repository::{
-    AuthenticateError, BodyError, FulfilError, OpenError, RETRY_WHILE_RECEIVING, RateLimited, ReceiveError,
-    ReserveError, ServerError, StorageError, ThumbnailsError,
+    AuthenticateError, BodyError, DeleteError, FulfilError, OpenError, RETRY_WHILE_RECEIVING, RateLimited,
+    ReceiveError, ReserveError, ServerError, StorageError, ThumbnailsError,
 };
 
 use crate::outcome::Outcome;
@@ -85,6 +85,11 @@ impl MatrixError {
 
     pub(crate) fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "M_NOT_FOUND", "There is no such media here")
+    }
+
+    /// 403 in one text for all that a user may not delete, so that it does not tell what there is (MSC4425).
+    pub(crate) fn not_yours() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", "There is no ephemeral media of yours under this URI")
     }
 
     /// What is frozen is not there; only those who count are told.
@@ -221,6 +226,20 @@ impl From<OpenError> for MatrixError {
             OpenError::OriginFailed(_) => Self::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", text),
             OpenError::NotYetUploaded => Self::not_yet_uploaded(),
             OpenError::Storage(error) => Self::from(&*error),
+        }
+    }
+}
+
+impl From<DeleteError> for MatrixError {
+    /// MSC4425.
+    fn from(error: DeleteError) -> Self {
+        let text = error.to_string();
+        match error {
+            DeleteError::Guest => Self::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", text),
+            DeleteError::RateLimited(limited) => limited.into(),
+            DeleteError::AlreadyDeleted => Self::new(StatusCode::NOT_FOUND, "M_NOT_FOUND", text),
+            DeleteError::Refused => Self::not_yours(),
+            DeleteError::Storage(error) => Self::from(&error),
         }
     }
 }

@@ -8,6 +8,7 @@
 mod authentication;
 mod client;
 mod edge;
+mod ephemeral;
 mod error;
 mod federation;
 mod legacy;
@@ -25,7 +26,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use ipnet::IpNet;
 use tintype_domain::{Clock, Randomness};
@@ -35,6 +36,7 @@ use tintype_repository::Repository;
 pub use self::{
     authentication::{Ownership, Tenant},
     edge::{Peer, RequestLine, RequestLog},
+    ephemeral::ProposalNames,
     metrics::HttpMetrics,
 };
 
@@ -46,6 +48,8 @@ pub struct Parts {
     pub tenants: Vec<Tenant>,
     /// Other servers, and our keys.
     pub federation: Federation,
+    /// Which names of MSC4425 are served.
+    pub msc4425: ProposalNames,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Whether `?access_token=` is accepted.
@@ -89,7 +93,11 @@ impl Endpoints {
             .route("/_matrix/client/v1/media/download/{server}/{id}", get(client::download::get))
             .route("/_matrix/client/v1/media/download/{server}/{id}/{name}", get(client::download::get))
             .route("/_matrix/client/v1/media/thumbnail/{server}/{id}", get(client::thumbnail::get))
-            .route("/_matrix/client/v1/media/config", get(client::config::get));
+            .route("/_matrix/client/v1/media/config", get(client::config::get))
+            .route("/_matrix/client/unstable/org.matrix.msc4425/{server}/{id}", delete(client::delete::delete));
+        if api.parts.msc4425 == ProposalNames::Stable {
+            router = router.route("/_matrix/client/v1/media/{server}/{id}", delete(client::delete::delete));
+        }
         for prefix in ["v1", "unstable/org.matrix.msc3916.v2"] {
             let path = |rest: &str| format!("/_matrix/federation/{prefix}/media/{rest}");
             router = router

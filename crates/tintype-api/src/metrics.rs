@@ -23,6 +23,7 @@ pub(crate) enum Endpoint {
     legacy_thumbnail,
     federation_download,
     federation_thumbnail,
+    delete,
     other,
 }
 
@@ -30,6 +31,9 @@ impl Endpoint {
     /// By the path: cheap, and bounded whatever is asked for.
     pub(crate) fn of(path: &str) -> Self {
         let Some(rest) = path.strip_prefix("/_matrix/") else { return Self::other };
+        if rest.starts_with("client/unstable/org.matrix.msc4425/") {
+            return Self::delete;
+        }
         if let Some(rest) = rest.strip_prefix("client/v1/media/") {
             return match rest.split('/').next() {
                 Some("download") => Self::download,

@@ -16,7 +16,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use http_body::{Frame, SizeHint};
 use tintype_domain::{ContentHash, Randomness};
 use tintype_http::{
@@ -29,8 +28,9 @@ use tintype_storage::blobs::BlobsError;
 
 use crate::{edge::CORS, error::MatrixError};
 
-/// Media that is still arriving: nobody keeps what may turn out to be a stump.
-pub(crate) const ARRIVING: HeaderValue = HeaderValue::from_static("no-store");
+/// Media that is still arriving, since nobody is to keep what may turn out to be a stump; and ephemeral media, since nobody
+/// is to keep what may be deleted at any moment (MSC4425).
+pub(crate) const NOT_KEPT: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Authenticated media: kept by the client that asked, and nobody on the way.
 pub(crate) const PRIVATE: HeaderValue = HeaderValue::from_static("private, max-age=86400");
@@ -220,13 +220,7 @@ impl http_body::Body for Pieces {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BlobsError>>> {
         while let Some(piece) = self.pieces.front_mut() {
-            let bytes = match piece {
-                MediaContent::Memory(bytes) if bytes.is_empty() => None,
-                MediaContent::Memory(bytes) => Some(Ok(std::mem::take(bytes))),
-                MediaContent::Stream(stream) => ready!(stream.poll_next_unpin(context)),
-                MediaContent::Growing(stream) => ready!(stream.poll_next_unpin(context)),
-            };
-            match bytes {
+            match ready!(piece.poll_bytes(context)) {
                 Some(Ok(bytes)) => {
                     let sent = bytes.len() as u64;
                     self.remaining = self.remaining.map(|remaining| remaining.saturating_sub(sent));

@@ -4,6 +4,7 @@
 //! passed in as [`Clock`] and [`Randomness`], so that tests decide what time it is and which IDs come next.
 
 mod hash;
+mod lifetime;
 mod mxc;
 mod randomness;
 mod requester;
@@ -11,6 +12,7 @@ mod server_pattern;
 mod time;
 
 pub use hash::{ContentHash, ContentHasher, ParseContentHashError};
+pub use lifetime::Lifetime;
 pub use mxc::{MediaId, Mxc, ParseMxcError};
 pub use randomness::{OsRandomness, Randomness};
 pub use requester::{Requester, User};

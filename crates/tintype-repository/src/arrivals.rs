@@ -11,9 +11,11 @@ use std::{
     },
 };
 
-use tintype_domain::Mxc;
+use tintype_domain::{Lifetime, Mxc, Timestamp};
 use tintype_storage::blobs::Growing;
 use tokio_util::sync::CancellationToken;
+
+use crate::lives::Life;
 
 /// An upload of which there is something to read.
 #[derive(Debug)]
@@ -26,6 +28,18 @@ pub struct Arriving {
     pub attempt: u64,
     /// Its bytes.
     pub growing: Arc<Growing>,
+    /// Its life, if it is ephemeral.
+    pub life: Option<Life>,
+}
+
+impl Arriving {
+    /// How long it will live, as far as that is known before it is whole.
+    pub fn lifetime(&self) -> Lifetime {
+        match self.life {
+            Some(_) => Lifetime::Ephemeral { expires_at: Timestamp::NEVER },
+            None => Lifetime::Kept,
+        }
+    }
 }
 
 /// A request that brings an upload.
@@ -181,7 +195,7 @@ mod tests {
         let mut incoming = files.receive().await.unwrap();
         incoming.write(Bytes::from_static(b"bytes")).await.unwrap();
         let growing = files.grow(&mut incoming, None).await.unwrap();
-        (incoming, Arc::new(Arriving { content_type: Vec::new(), filename: None, attempt, growing }))
+        (incoming, Arc::new(Arriving { content_type: Vec::new(), filename: None, attempt, growing, life: None }))
     }
 
     fn mxc() -> Mxc {

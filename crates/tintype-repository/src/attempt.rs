@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use tintype_domain::ContentHash;
 use tintype_storage::{
     blobs::{Incoming, PartialName},
-    records::{Body, Fulfil, InsertMedia, InsertOutcome, NewBlob, Partial},
+    records::{Body, Fulfil, InsertMedia, InsertOutcome, MediaKind, NewBlob, Partial},
 };
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     arrivals::{Arriving, Running},
     background::Observed,
     held::Held,
+    lives::Life,
 };
 
 /// What the sender says of the body.
@@ -54,6 +55,8 @@ struct State {
     incoming: Option<Incoming>,
     readable: Readable,
     brought: Brought,
+    /// The life of what will be ephemeral: it may be deleted before it is whole.
+    life: Option<Life>,
 }
 
 /// Whether a request has brought anything yet.
@@ -75,7 +78,10 @@ enum Readable {
 impl Attempt {
     /// Begins with nothing.
     pub(crate) fn new(held: Held, labels: Labels, length: Option<u64>, kept_as: Option<PartialName>) -> Self {
+        let ephemeral = held.reservation.kind == MediaKind::Ephemeral;
+        let life = ephemeral.then(|| held.repository().0.lives.enter(&held.mxc));
         Self(Some(State {
+            life,
             held,
             labels,
             length,
@@ -122,6 +128,11 @@ impl Attempt {
         let offset = self.size();
         let state = self.state();
         Kept { offset, length: state.length, expires_at: state.held.reservation.expires_at }
+    }
+
+    /// The life of what is brought, if it will be ephemeral.
+    pub(crate) fn life(&mut self) -> Option<Life> {
+        self.state().life.clone()
     }
 
     /// Cancelled when another request wants to go on with the upload.
@@ -241,8 +252,13 @@ impl State {
         let mut attempt = [0; 8];
         inner.randomness.fill(&mut attempt);
         let Labels { content_type, filename } = self.labels.clone();
-        let arriving = Arc::new(Arriving { content_type, filename, attempt: u64::from_ne_bytes(attempt), growing });
+        let (attempt, life) = (u64::from_ne_bytes(attempt), self.life.clone());
+        let arriving = Arc::new(Arriving { content_type, filename, attempt, growing, life });
         inner.arrivals.can_be_read(&self.held.mxc, &arriving);
+        if self.life.as_ref().is_some_and(Life::is_over) {
+            // It was deleted while this was made ready; who has seen it meanwhile is told by its life.
+            inner.arrivals.broke_off(&self.held.mxc);
+        }
         inner.waiting.call_for_beginning(&self.held.mxc);
         self.readable = Readable::Yes;
     }
@@ -298,6 +314,7 @@ impl State {
             uploader: self.held.reservation.creator.clone(),
             created_at: inner.clock.now(),
             quota: inner.rules.quota,
+            lifetime: inner.lifetime_of(self.held.reservation.kind),
         };
         let outcome = inner.records.fulfil(Fulfil { holder: self.held.holder(), media }).await;
         if let Some(location) = &location {

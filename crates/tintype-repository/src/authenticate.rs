@@ -84,6 +84,22 @@ impl Repository {
     }
 }
 
+impl Repository {
+    /// The same, without believing what an earlier answer said: for what cannot be taken back.
+    ///
+    /// # Errors
+    /// As [`Repository::authenticate`].
+    pub async fn authenticate_anew(
+        &self,
+        server: &OwnedServerName,
+        credentials: &Credentials,
+        asker: &Asker<'_>,
+    ) -> Result<Arc<User>, AuthenticateError> {
+        self.0.tokens.invalidate(&key(server, credentials)).await;
+        self.authenticate(server, credentials, asker).await
+    }
+}
+
 async fn look_up(
     server: &MediaServer,
     records: &Records,

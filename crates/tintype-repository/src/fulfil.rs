@@ -205,6 +205,11 @@ impl Repository {
         let rules = &self.0.rules;
         let mut size = attempt.size();
         let cut = attempt.running().cut.clone();
+        let life = attempt.life();
+        let deleted = async || match &life {
+            Some(life) => life.over().await,
+            None => std::future::pending().await,
+        };
         loop {
             // A small body that is all here needs no file. One that lingers does: somebody may be waiting for it.
             let lingers = attempt.lingers() && announced.length != Some(size);
@@ -217,6 +222,7 @@ impl Repository {
                 None => tokio::select! {
                     biased;
                     () = cut.cancelled() => return Err(FulfilError::TakenOver),
+                    () = deleted() => return Err(FulfilError::NotFound),
                     chunk = body.next() => chunk,
                     written = attempt.catch_up() => {
                         written?;

@@ -11,8 +11,10 @@ mod arrivals;
 mod attempt;
 mod authenticate;
 mod background;
+mod delete;
 mod fulfil;
 mod held;
+mod lives;
 mod media_use;
 mod metrics;
 mod open;
@@ -27,7 +29,15 @@ mod sweep;
 mod thumbnail;
 mod waiting;
 
-use std::{net::IpAddr, num::NonZeroUsize, sync::Arc};
+use std::{
+    net::IpAddr,
+    num::NonZeroUsize,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use moka::{future, sync};
 use prometheus_client::registry::Registry;
@@ -43,6 +53,7 @@ use self::{
     arrivals::Arrivals,
     authenticate::Tokens,
     background::Background,
+    lives::Lives,
     media_use::{MediaUse, MediaUseCollector, MediaUses},
     metrics::Metrics,
     open::CachedMedia,
@@ -54,15 +65,16 @@ use self::{
 pub use self::{
     arrivals::Arriving,
     authenticate::{Accounts, AuthenticateError, Local},
+    delete::DeleteError,
     fulfil::{Completion, FulfilError, Fulfilled, Kept, RETRY_WHILE_RECEIVING, Resumable},
     media_use::ClientFamily,
     open::{Content, GrowingContent, MediaContent, OpenError, Opened, OpenedArriving, OpenedMedia},
     rates::{Rate, RateLimited},
-    receive::{BodyError, ReceiveError, Upload},
+    receive::{BodyError, ReceiveError, Received, Upload},
     remote::{FromOrigin, RemoteError},
-    reserve::{ReserveError, Reserved},
+    reserve::{Reservation, ReserveError, Reserved},
     resume::{Append, UploadProgress},
-    rules::{Freeze, MediaServer, Rates, RemoteRules, RemoteThumbnails, Rules, ThumbnailRules},
+    rules::{EphemeralRules, Freeze, MediaServer, Rates, RemoteRules, RemoteThumbnails, Rules, ThumbnailRules},
     thumbnail::{OpenedThumbnail, ThumbnailRequest, ThumbnailsError},
     waiting::{WaitingLimits, Wanted},
 };
@@ -161,6 +173,9 @@ struct Inner {
     waiting: WaitingRoom,
     arrivals: Arrivals,
     fetches: Fetches,
+    lives: Lives,
+    /// Whether something was deleted since the log of the database was last emptied.
+    log_holds_deleted: AtomicBool,
     uses: Arc<MediaUses>,
     background: Background,
     metrics: Metrics,
@@ -198,6 +213,9 @@ impl Repository {
             ),
             arrivals: Arrivals::default(),
             fetches: Fetches::default(),
+            lives: Lives::default(),
+            // Nobody knows what an earlier process left.
+            log_holds_deleted: AtomicBool::new(true),
             uses: Arc::default(),
             background: Background::here(),
             limiters: Limiters::new(&rules.rates),
@@ -243,6 +261,11 @@ impl Repository {
     /// [`ReceiveError::Guest`]: guests do not upload.
     pub fn max_upload_size(&self, caller: &Caller) -> Result<u64, ReceiveError> {
         receive::uploader(caller).map(|_| self.0.rules.max_upload_size)
+    }
+
+    /// How long after its upload ephemeral media ends by itself; never, if not given.
+    pub fn ephemeral_max_age(&self) -> Option<Duration> {
+        self.0.rules.ephemeral.max_age
     }
 
     /// The size of the largest upload that is accepted from anybody, in bytes.
@@ -308,6 +331,14 @@ impl Inner {
     /// Whether the media of this server is kept here.
     fn is_ours(&self, mxc: &Mxc) -> bool {
         self.servers.iter().any(|server| server.name == mxc.server_name)
+    }
+
+    /// Media that is gone from the records is cut from those who read it, and those who wait for it look again.
+    fn ended(&self, mxc: &Mxc) {
+        self.log_holds_deleted.store(true, Ordering::Relaxed);
+        self.lives.end(mxc);
+        self.arrivals.broke_off(mxc);
+        self.waiting.call(mxc);
     }
 
     /// Whether media of this server can be another's. A name of ours in other letters is nobody's: names are compared

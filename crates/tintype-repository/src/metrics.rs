@@ -25,6 +25,8 @@ pub struct Metrics {
     evicted: Counter,
     remote_cache_bytes: Gauge,
     removals_pending: Gauge,
+    ephemeral_deleted: Counter,
+    ephemeral_ended: Counter,
 }
 
 impl Metrics {
@@ -101,6 +103,18 @@ impl Metrics {
             "Files of deleted media that are still to be removed, as of the last minute",
             self.removals_pending.clone(),
         );
+        registry.register("ephemeral_deleted", "Ephemeral media that was deleted", self.ephemeral_deleted.clone());
+        registry.register("ephemeral_ended", "Ephemeral media that its owner forgot", self.ephemeral_ended.clone());
+    }
+
+    /// Ephemeral media was deleted by its owner.
+    pub(crate) fn deleted(&self, media: u64) {
+        self.ephemeral_deleted.inc_by(media);
+    }
+
+    /// Ephemeral media ended by itself.
+    pub(crate) fn ended(&self, media: usize) {
+        self.ephemeral_ended.inc_by(media as u64);
     }
 
     pub(crate) fn fetch_began(&self) {

@@ -9,7 +9,7 @@ use std::{
     ops::Range,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -24,9 +24,10 @@ use tintype_storage::{
 
 use crate::{
     Arriving, Caller, RateLimited, Repository, StorageError,
+    lives::Life,
     metrics::Counted,
     rates::Action,
-    remote::{FromOrigin, Remote, RemoteError, original},
+    remote::{FromOrigin, Lost, Remote, RemoteError, original},
     thumbnail::CachedThumbnail,
     waiting::{Wanted, Woken},
 };
@@ -40,12 +41,15 @@ pub enum Content {
     File(BlobFile),
     /// In a file that grows.
     Growing(GrowingContent),
+    /// Of ephemeral media: given for as long as it lives.
+    Ephemeral(Box<Content>, Life),
 }
 
 /// Bytes that are still arriving.
 #[derive(Debug, Clone)]
 pub struct GrowingContent {
     growing: Arc<Growing>,
+    life: Option<Life>,
     /// The download counts as one that streams for as long as any part of it is read.
     counted: Arc<Counted>,
 }
@@ -54,7 +58,11 @@ impl GrowingContent {
     /// The bytes from `start` up to, but not including, `end`, or up to the end where that is not given.
     pub fn range(&self, start: u64, end: Option<u64>) -> MediaContent {
         let stream = self.growing.stream(start, end);
-        MediaContent::Growing(GrowingMediaStream { stream, _counted: Arc::clone(&self.counted) })
+        let content = MediaContent::Growing(GrowingMediaStream { stream, _counted: Arc::clone(&self.counted) });
+        match &self.life {
+            Some(life) => MediaContent::Ephemeral(Box::new(content), life.clone()),
+            None => content,
+        }
     }
 
     /// Its length in bytes, if it is known.
@@ -82,6 +90,28 @@ pub enum MediaContent {
     Stream(BlobStream),
     /// What is there, and then what comes.
     Growing(GrowingMediaStream),
+    /// Of ephemeral media: it breaks off when that ends.
+    Ephemeral(Box<MediaContent>, Life),
+}
+
+impl MediaContent {
+    /// The next bytes; none at the end.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if they cannot be read, or will never come.
+    pub fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BlobsError>>> {
+        match self {
+            Self::Memory(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Memory(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
+            Self::Stream(stream) => stream.poll_next_unpin(context),
+            Self::Growing(stream) => stream.poll_next_unpin(context),
+            Self::Ephemeral(content, life) => {
+                let bytes = ready!(content.poll_bytes(context));
+                // Looked at last, so that what was read while it ended is not given either.
+                if life.is_over() { Poll::Ready(Some(Err(BlobsError::BrokenOff))) } else { Poll::Ready(bytes) }
+            }
+        }
+    }
 }
 
 impl From<Bytes> for MediaContent {
@@ -115,6 +145,7 @@ impl Content {
             }
             Self::File(file) => MediaContent::Stream(file.stream(range)),
             Self::Growing(growing) => growing.range(range.start, Some(range.end)),
+            Self::Ephemeral(content, life) => MediaContent::Ephemeral(Box::new(content.range(range)), life.clone()),
         }
     }
 }
@@ -236,17 +267,19 @@ pub struct CachedMedia {
     pub(crate) body: Body,
     /// Which response of another server it is; none for media of ours.
     remote: Option<RemoteKey>,
+    /// Its life, if it is ephemeral.
+    pub(crate) life: Option<Life>,
 }
 
 impl CachedMedia {
     /// Media of ours.
-    fn ours(found: FoundMedia) -> Self {
-        Self { record: found.record, body: found.body, remote: None }
+    fn ours(found: FoundMedia, life: Option<Life>) -> Self {
+        Self { record: found.record, body: found.body, remote: None, life }
     }
 
     /// A response of another server that is kept here.
-    pub(crate) fn kept(key: RemoteKey, found: FoundMedia) -> Self {
-        Self { record: found.record, body: found.body, remote: Some(key) }
+    pub(crate) fn kept(key: RemoteKey, found: FoundMedia, life: Option<Life>) -> Self {
+        Self { record: found.record, body: found.body, remote: Some(key), life }
     }
 
     /// What is known of it.
@@ -261,8 +294,8 @@ impl CachedMedia {
 
     /// Itself, served as a thumbnail of this type.
     pub(crate) fn as_its_own_thumbnail(&self, content_type: &'static str) -> CachedThumbnail {
-        let MediaRecord { sha256, size, created_at, .. } = self.record;
-        CachedThumbnail { content_type, sha256, size, body: self.body.clone(), created_at }
+        let MediaRecord { sha256, size, created_at, lifetime, .. } = self.record;
+        CachedThumbnail { content_type, sha256, size, body: self.body.clone(), created_at, lifetime }
     }
 
     /// Bytes of its body that are held in memory.
@@ -306,14 +339,17 @@ impl Repository {
     ) -> Result<Opened, OpenError> {
         self.0.limiters.check(Action::Download, caller)?;
         let deadline = self.deadline(patience);
-        match self.open_by(caller, mxc, wanted, deadline, from_origin).await {
-            Err(OpenError::Storage(error)) if error.is_removed() && !self.0.is_ours(mxc) => {
-                // It left the cache a moment ago: it is found anew.
-                self.0.media.invalidate(mxc);
-                self.open_by(caller, mxc, wanted, deadline, from_origin).await
+        let mut outcome = self.open_by(caller, mxc, wanted, deadline, from_origin).await;
+        for lost in [Lost::Perhaps, Lost::Certainly] {
+            match outcome {
+                Err(OpenError::Storage(error)) if error.is_removed() && !self.0.is_ours(mxc) => {
+                    Box::pin(self.find_anew(mxc, lost)).await;
+                    outcome = Box::pin(self.open_by(caller, mxc, wanted, deadline, from_origin)).await;
+                }
+                outcome => return outcome,
             }
-            outcome => outcome,
         }
+        outcome
     }
 
     async fn open_by(
@@ -331,7 +367,8 @@ impl Repository {
             Found::Stored(record) => self.opened(caller, mxc, record).await,
             Found::Arriving(arriving) => {
                 let counted = Arc::new(self.0.metrics.download_streams());
-                let content = GrowingContent { growing: Arc::clone(&arriving.growing), counted };
+                let life = arriving.life.clone();
+                let content = GrowingContent { growing: Arc::clone(&arriving.growing), life, counted };
                 let (mxc, caller) = (mxc.clone(), caller.clone());
                 Ok(Opened::Arriving(OpenedArriving { arriving, content, mxc, caller, deadline }))
             }
@@ -372,12 +409,19 @@ impl Repository {
 
     /// The record of media that is stored, whoever asks; none if there is none.
     pub(crate) async fn find_stored(&self, mxc: &Mxc) -> Result<Option<Arc<CachedMedia>>, RecordsError> {
-        let found = Box::pin(self.0.records.find_media(mxc)).await?;
-        Ok(found.map(|found| {
-            let cached = Arc::new(CachedMedia::ours(found));
-            self.0.media.insert(mxc.clone(), Arc::clone(&cached));
-            cached
-        }))
+        // Before the look: what is deleted after it is noticed.
+        let life = self.0.lives.enter(mxc);
+        let Some(found) = Box::pin(self.0.records.find_media(mxc)).await? else { return Ok(None) };
+        if found.record.lifetime.is_over(self.0.clock.now()) {
+            return Ok(None);
+        }
+        if found.record.lifetime.is_ephemeral() {
+            // What can be deleted is never answered from memory.
+            return Ok(Some(Arc::new(CachedMedia::ours(found, Some(life)))));
+        }
+        let cached = Arc::new(CachedMedia::ours(found, None));
+        self.0.media.insert(mxc.clone(), Arc::clone(&cached));
+        Ok(Some(cached))
     }
 
     fn deadline(&self, patience: Duration) -> Timestamp {
@@ -386,7 +430,15 @@ impl Repository {
 
     async fn opened(&self, caller: &Caller, mxc: &Mxc, record: Arc<CachedMedia>) -> Result<Opened, OpenError> {
         let record = self.unless_frozen(caller, mxc, record)?;
-        let content = self.content(&record.body).await?;
+        let content = match self.content_of(&record).await {
+            // It was deleted since the look at its record, and its file is gone already.
+            Err(BlobsError::Io(error))
+                if error.kind() == io::ErrorKind::NotFound && record.life.as_ref().is_some_and(Life::is_over) =>
+            {
+                return Err(OpenError::NotFound);
+            }
+            content => content?,
+        };
         Ok(Opened::Stored(OpenedMedia { record, content }))
     }
 
@@ -492,6 +544,7 @@ impl Repository {
         }
         if wanted == Wanted::Beginning
             && let Some(arriving) = self.0.arrivals.arriving(mxc)
+            && !arriving.life.as_ref().is_some_and(Life::is_over)
         {
             return Ok(Found::Arriving(arriving));
         }
@@ -510,6 +563,11 @@ impl Repository {
         }
     }
 
+    /// Opens the bytes of media.
+    pub(crate) async fn content_of(&self, media: &CachedMedia) -> Result<Content, BlobsError> {
+        Ok(living(self.content(&media.body).await?, media.life.as_ref()))
+    }
+
     /// Opens the bytes of a body.
     pub(crate) async fn content(&self, body: &Body) -> Result<Content, BlobsError> {
         Ok(match body {
@@ -525,6 +583,14 @@ impl Repository {
     }
 }
 
+/// The content, for as long as the media lives.
+pub(crate) fn living(content: Content, life: Option<&Life>) -> Content {
+    match life {
+        Some(life) => Content::Ephemeral(Box::new(content), life.clone()),
+        None => content,
+    }
+}
+
 /// Content to be read from the beginning by a thread.
 pub(crate) enum Source {
     Memory(io::Cursor<Bytes>),
@@ -536,6 +602,7 @@ impl Source {
         Ok(match content {
             Content::Memory(bytes) => Self::Memory(io::Cursor::new(bytes.clone())),
             Content::File(file) => Self::File(io::BufReader::with_capacity(64 * 1024, file.reopen()?)),
+            Content::Ephemeral(content, _) => Self::of(content)?,
             Content::Growing(_) => return Err(io::Error::other("it is not whole yet").into()),
         })
     }

@@ -15,6 +15,7 @@ use governor::{
 };
 use tintype_domain::{Requester, ServerName};
 use tintype_http::forwarded::rate_key;
+use tintype_storage::records::MediaKind;
 
 use crate::{Caller, Rates};
 
@@ -48,6 +49,7 @@ pub(crate) enum Action {
     Authenticate,
     ServeServer,
     FetchServer,
+    Ephemeral,
 }
 
 /// Keys are hashes with a secret of this process: small, and nobody can aim for another's bucket.
@@ -63,6 +65,7 @@ pub(crate) struct Limiters {
     authenticate: Buckets,
     serve_server: Buckets,
     fetch_server: Buckets,
+    ephemeral: Buckets,
     checks: AtomicU32,
 }
 
@@ -79,6 +82,7 @@ impl Limiters {
             authenticate: buckets(rates.authenticate),
             serve_server: buckets(rates.serve_server),
             fetch_server: buckets(rates.fetch_server),
+            ephemeral: buckets(rates.ephemeral),
             checks: AtomicU32::new(1),
         }
     }
@@ -90,6 +94,14 @@ impl Limiters {
             Requester::User(user) => self.take(action, self.hasher.hash_one(user.user_id.as_bytes())),
             Requester::Server(server) => self.take(Action::ServeServer, self.hasher.hash_one(server.as_bytes())),
             Requester::Anonymous => self.check_address(action, caller.address),
+        }
+    }
+
+    /// Takes one permission for media of this kind, beside the one that every upload takes.
+    pub(crate) fn check_kind(&self, kind: MediaKind, caller: &Caller) -> Result<(), RateLimited> {
+        match kind {
+            MediaKind::Kept => Ok(()),
+            MediaKind::Ephemeral => self.check(Action::Ephemeral, caller),
         }
     }
 
@@ -112,10 +124,11 @@ impl Limiters {
             Action::Authenticate => &self.authenticate,
             Action::ServeServer => &self.serve_server,
             Action::FetchServer => &self.fetch_server,
+            Action::Ephemeral => &self.ephemeral,
         };
         if self.checks.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIDY_EVERY) {
             let of_users = [&self.create, &self.upload, &self.download, &self.thumbnail, &self.authenticate];
-            for buckets in of_users.into_iter().chain([&self.serve_server, &self.fetch_server]) {
+            for buckets in of_users.into_iter().chain([&self.serve_server, &self.fetch_server, &self.ephemeral]) {
                 buckets.retain_recent();
             }
         }

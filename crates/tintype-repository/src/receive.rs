@@ -2,13 +2,13 @@
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
-use tintype_domain::{ContentHash, MediaId, Mxc, OwnedServerName, OwnedUserId, Timestamp, User};
+use tintype_domain::{ContentHash, Lifetime, MediaId, Mxc, OwnedServerName, OwnedUserId, Timestamp, User};
 use tintype_storage::{
     blobs::{BlobsError, Hashed, Incoming, Location, PartialName},
-    records::{Body, InsertMedia, InsertOutcome, NewBlob, Quota, RecordsError},
+    records::{Body, InsertMedia, InsertOutcome, MediaKind, NewBlob, NewLifetime, Quota, RecordsError},
 };
 
-use crate::{Caller, RateLimited, Repository, StorageError, rates::Action};
+use crate::{Caller, EphemeralRules, Inner, RateLimited, Repository, StorageError, rates::Action};
 
 /// The longest `Content-Type` that is kept, in bytes. Types that are in use take less than a hundred.
 pub(crate) const MAX_CONTENT_TYPE: usize = 1024;
@@ -27,6 +27,17 @@ pub struct Upload {
     pub filename: Option<String>,
     /// The length of the body in bytes, if the sender says.
     pub content_length: Option<u64>,
+    /// What is to become of it.
+    pub kind: MediaKind,
+}
+
+/// An upload that was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// Its name.
+    pub mxc: Mxc,
+    /// How long it lives.
+    pub lifetime: Lifetime,
 }
 
 /// Why a body ended before its end.
@@ -94,12 +105,13 @@ struct NewMedia {
     filename: Option<String>,
     uploader: OwnedUserId,
     created_at: Timestamp,
+    lifetime: NewLifetime,
 }
 
 impl NewMedia {
     fn with(self, blob: NewBlob, quota: Quota) -> InsertMedia {
-        let Self { mxc, content_type, filename, uploader, created_at } = self;
-        InsertMedia { mxc, blob, content_type, filename, uploader, created_at, quota }
+        let Self { mxc, content_type, filename, uploader, created_at, lifetime } = self;
+        InsertMedia { mxc, blob, content_type, filename, uploader, created_at, quota, lifetime }
     }
 }
 
@@ -135,9 +147,10 @@ impl Repository {
         caller: &Caller,
         upload: Upload,
         body: impl Stream<Item = Result<Bytes, BodyError>> + Unpin,
-    ) -> Result<Mxc, ReceiveError> {
+    ) -> Result<Received, ReceiveError> {
         let uploader = uploader(caller)?;
         self.0.limiters.check(Action::Upload, caller)?;
+        self.0.limiters.check_kind(upload.kind, caller)?;
         check_labels(&upload)?;
         self.check_size(uploader, upload.content_length).await?;
         let arrived = self.arrive(&upload, body).await?;
@@ -148,7 +161,9 @@ impl Repository {
             filename: upload.filename,
             uploader: uploader.user_id.clone(),
             created_at: self.0.clock.now(),
+            lifetime: self.0.lifetime_of(upload.kind),
         };
+        let lifetime = lifetime_given(media.lifetime);
         match arrived {
             Arrived::Small(bytes) => self.record_small(media, bytes).await?,
             Arrived::Large(hashed) => {
@@ -158,7 +173,7 @@ impl Repository {
                 recording.await.map_err(|error| BlobsError::from(std::io::Error::other(error)))??;
             }
         }
-        Ok(mxc)
+        Ok(Received { mxc, lifetime })
     }
 
     /// Whether an upload of so many bytes, if that is known, may begin.
@@ -228,7 +243,7 @@ impl Repository {
         match &outcome {
             Ok(InsertOutcome::Inserted) => blobs.recorded(&location).await,
             // The same bytes were there before, or the quota is reached: no record names this blob.
-            Ok(InsertOutcome::Deduplicated | InsertOutcome::OverQuota) => self.discard(&location).await,
+            Ok(_) => self.discard(&location).await,
             Err(_) => self.discard_if_unrecorded(&location).await,
         }
         self.conclude(&outcome?, size)
@@ -241,7 +256,7 @@ impl Repository {
                 self.0.metrics.uploaded(size);
                 Ok(())
             }
-            InsertOutcome::OverQuota => Err(self.over_quota()),
+            InsertOutcome::OverQuota | InsertOutcome::OverEphemeralQuota => Err(self.over_quota()),
         }
     }
 
@@ -269,5 +284,26 @@ impl Repository {
 
     fn over_quota(&self) -> ReceiveError {
         ReceiveError::OverQuota { info_uri: self.0.rules.limit_info_uri.clone() }
+    }
+}
+
+impl Inner {
+    /// How long new media of this kind lives, from now on.
+    pub(crate) fn lifetime_of(&self, kind: MediaKind) -> NewLifetime {
+        let EphemeralRules { max_age, quota } = self.rules.ephemeral;
+        match kind {
+            MediaKind::Kept => NewLifetime::Kept,
+            MediaKind::Ephemeral => {
+                let expires_at = max_age.map_or(Timestamp::NEVER, |age| self.clock.now() + age);
+                NewLifetime::Ephemeral { expires_at, quota }
+            }
+        }
+    }
+}
+
+fn lifetime_given(lifetime: NewLifetime) -> Lifetime {
+    match lifetime {
+        NewLifetime::Kept => Lifetime::Kept,
+        NewLifetime::Ephemeral { expires_at, .. } => Lifetime::Ephemeral { expires_at },
     }
 }

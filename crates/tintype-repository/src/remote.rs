@@ -14,7 +14,8 @@ use std::{
 use bytes::BytesMut;
 use futures_util::{FutureExt as _, StreamExt as _};
 use moka::sync::Cache;
-use tintype_domain::{ContentHash, Mxc, OwnedServerName, Timestamp};
+use serde_json::{Map, Value};
+use tintype_domain::{ContentHash, Lifetime, Mxc, OwnedServerName, Timestamp};
 use tintype_federation::{FetchError, Question, QuestionKind, RemoteMedia};
 use tintype_storage::{
     blobs::{BlobsError, Growing, Incoming},
@@ -37,6 +38,10 @@ const TOO_LARGE_FOR: Duration = Duration::from_mins(10);
 
 /// How long an answer that could not be used is not asked for again.
 const UNUSABLE_FOR: Duration = Duration::from_secs(30);
+
+/// How long a response with ephemeral media of another server is kept at most, whatever else is said of the cache (MSC4425,
+/// "caching": one day).
+const EPHEMERAL_FOR: Duration = Duration::from_hours(24);
 
 /// Failures remembered at once.
 const REMEMBERED_FAILURES: u64 = 10_000;
@@ -184,6 +189,15 @@ impl Fetches {
     }
 }
 
+/// What is thought of a file of the cache that cannot be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// Its record may have gone a moment ago.
+    Perhaps,
+    /// Its record is still there.
+    Certainly,
+}
+
 /// What there is of media of another server.
 pub(crate) enum Remote {
     /// All of it.
@@ -246,14 +260,22 @@ impl Repository {
 
     /// A response that is kept here.
     pub(crate) async fn find_kept(&self, key: &RemoteKey) -> Result<Option<Arc<CachedMedia>>, RecordsError> {
-        let found = Box::pin(self.0.records.find_remote(key)).await?;
-        Ok(found.map(|found| self.remember(key, CachedMedia::kept(key.clone(), found))))
+        // Before the look: what goes after it is noticed.
+        let life = self.0.lives.enter(&key.mxc);
+        let Some(found) = Box::pin(self.0.records.find_remote(key)).await? else { return Ok(None) };
+        let lifetime = found.record.lifetime;
+        if lifetime.is_over(self.0.clock.now()) {
+            return Ok(None);
+        }
+        let life = lifetime.is_ephemeral().then_some(life);
+        Ok(Some(self.remember(key, CachedMedia::kept(key.clone(), found, life))))
     }
 
     /// Keeps a record in memory, if it is one that is looked for there.
     fn remember(&self, key: &RemoteKey, cached: CachedMedia) -> Arc<CachedMedia> {
         let cached = Arc::new(cached);
-        if key.response == RemoteResponse::Original {
+        // What is ephemeral is looked up each time: it may be gone.
+        if key.response == RemoteResponse::Original && cached.life.is_none() {
             self.0.media.insert(key.mxc.clone(), Arc::clone(&cached));
         }
         cached
@@ -288,6 +310,32 @@ impl Repository {
         self.0.metrics.fetch_began();
         self.0.background.finish(fetch.run());
         Ok(begun)
+    }
+
+    /// Makes media whose file is not there be looked up anew: it left the cache a moment ago, or its file is lost, and then
+    /// its records go too, so that it is fetched again.
+    pub(crate) async fn find_anew(&self, mxc: &Mxc, lost: Lost) {
+        self.0.media.invalidate(mxc);
+        if lost == Lost::Certainly {
+            tracing::warn!(media = %mxc, "a file of the cache of remote media is lost; it is fetched again");
+            self.forget_remote(mxc).await;
+        }
+    }
+
+    /// Takes all that is kept of this media from the cache, and cuts who reads what was ephemeral.
+    async fn forget_remote(&self, mxc: &Mxc) {
+        match self.0.records.forget_remote(mxc.clone(), self.0.clock.now()).await {
+            Ok(keys) => {
+                for key in &keys {
+                    self.0.forget(key).await;
+                }
+                self.0.lives.end(mxc);
+                self.remove_soon();
+            }
+            Err(error) => {
+                tracing::warn!(%error, media = %mxc, "media that its origin has deleted is still in the cache")
+            }
+        }
     }
 
     /// Which of our servers asks: the caller's, or the first one.
@@ -345,6 +393,10 @@ impl Fetch {
             Err(error) => {
                 inner.metrics.fetch_failed();
                 tracing::info!(media = %self.key.mxc, %error, "media of another server could not be fetched");
+                if let RemoteError::Origin(FetchError::NotFound) = error {
+                    // What is kept of it from before has no origin any more.
+                    repository.forget_remote(&self.key.mxc).await;
+                }
                 if let Some(time) = error.is_believed_for() {
                     inner.fetches.failures.insert(self.key.clone(), (inner.clock.now() + time, error.clone()));
                 }
@@ -378,12 +430,17 @@ impl Fetch {
             return Err(RemoteError::TooLarge { limit });
         }
         let fetched_at = repository.0.clock.now();
+        let lifetime = if is_ephemeral(&media.metadata) {
+            Lifetime::Ephemeral { expires_at: fetched_at + EPHEMERAL_FOR }
+        } else {
+            Lifetime::Kept
+        };
         let (labels, arrived) = self.receive(media, limit).await?;
         let size = match &arrived {
             Arrived::Small(bytes) => bytes.len() as u64,
             Arrived::Large(incoming) => incoming.size(),
         };
-        self.record(labels, arrived, fetched_at).await?;
+        self.record(labels, arrived, fetched_at, lifetime).await?;
         repository.0.metrics.fetched(size);
         let stored = repository.find_kept(&self.key).await?;
         stored.ok_or_else(|| RecordsError::Inconsistent(format!("{} is gone again", self.key.mxc)).into())
@@ -456,7 +513,7 @@ impl Fetch {
             inner.randomness.fill(&mut attempt);
             let Labels { content_type, filename } = labels.clone();
             let attempt = u64::from_ne_bytes(attempt);
-            let arriving = Arriving { content_type, filename, attempt, growing: Arc::clone(&growing) };
+            let arriving = Arriving { content_type, filename, attempt, growing: Arc::clone(&growing), life: None };
             self.growing = Some(growing);
             self.progress.send_replace(Progress::Arriving(Arc::new(arriving)));
         }
@@ -464,7 +521,13 @@ impl Fetch {
     }
 
     /// Keeps what has come in the cache.
-    async fn record(&self, labels: Labels, arrived: Arrived, fetched_at: Timestamp) -> Result<(), RemoteError> {
+    async fn record(
+        &self,
+        labels: Labels,
+        arrived: Arrived,
+        fetched_at: Timestamp,
+        lifetime: Lifetime,
+    ) -> Result<(), RemoteError> {
         let inner = &self.repository.0;
         let (blob, location) = match arrived {
             Arrived::Large(incoming) if incoming.size() > inner.rules.inline_size as u64 => {
@@ -483,7 +546,7 @@ impl Fetch {
             }
         };
         let Labels { content_type, filename } = labels;
-        let insert = InsertRemote { key: self.key.clone(), blob, content_type, filename, fetched_at };
+        let insert = InsertRemote { key: self.key.clone(), blob, content_type, filename, fetched_at, lifetime };
         let outcome = inner.records.insert_remote(insert).await;
         if let Some(location) = &location {
             match &outcome {
@@ -495,6 +558,11 @@ impl Fetch {
         outcome?;
         Ok(())
     }
+}
+
+/// Whether the origin says that its media is ephemeral: under either name, and by nothing but `true` (MSC4425).
+fn is_ephemeral(metadata: &Map<String, Value>) -> bool {
+    ["ephemeral", "org.matrix.msc4425.ephemeral"].iter().any(|key| metadata.get(*key) == Some(&Value::Bool(true)))
 }
 
 /// A body that has come.

@@ -4,13 +4,13 @@
 use std::{sync::Arc, time::Duration};
 
 use tintype_domain::Requester;
-use tintype_storage::records::{InsertRemote, RemoteKey, RemoteResponse, ThumbnailKey};
+use tintype_storage::records::{InsertRemote, MediaRecord, RemoteKey, RemoteResponse, ThumbnailKey};
 
 use crate::{
     Caller, FromOrigin, OpenError, OpenedThumbnail, RemoteThumbnails, Repository, ThumbnailRequest, ThumbnailsError,
     Wanted,
     open::CachedMedia,
-    remote::{Remote, original},
+    remote::{Lost, Remote, original},
     thumbnail::{CachedThumbnail, Insertion, known_type},
 };
 
@@ -31,19 +31,24 @@ impl Repository {
             return Err(ThumbnailsError::NotFound);
         }
         let find = async || {
+            let life = self.0.lives.enter(&key.mxc);
             let found = self.find_remote_thumbnail(caller, &key, request, patience, from_origin).await?;
             self.0.fetches.used(&remote_key(&key), self.0.clock.now());
-            Ok(self.opened_thumbnail(&found).await?)
+            let life = found.lifetime.is_ephemeral().then_some(life);
+            Ok(self.opened_thumbnail(&found, life.as_ref()).await?)
         };
-        match find().await {
-            Err(ThumbnailsError::Storage(error)) if error.is_removed() => {
-                // It, or what it is made from, left the cache a moment ago: it is found anew.
-                self.0.media.invalidate(&key.mxc);
-                self.0.thumbnails.invalidate(&key).await;
-                find().await
+        let mut outcome = find().await;
+        for lost in [Lost::Perhaps, Lost::Certainly] {
+            match outcome {
+                Err(ThumbnailsError::Storage(error)) if error.is_removed() => {
+                    self.0.thumbnails.invalidate(&key).await;
+                    self.find_anew(&key.mxc, lost).await;
+                    outcome = find().await;
+                }
+                outcome => return outcome,
             }
-            outcome => outcome,
         }
+        outcome
     }
 
     async fn find_remote_thumbnail(
@@ -83,7 +88,7 @@ impl Repository {
         if let Some(kept) = self.find_kept(&remote_key(key)).await?
             && let Some(thumbnail) = as_thumbnail(&kept)
         {
-            self.0.thumbnails.insert(key.clone(), Arc::clone(&thumbnail)).await;
+            self.remember_thumbnail(key, &thumbnail).await;
             return Ok(Some(thumbnail));
         }
         match self.find_kept(&original(&key.mxc)).await? {
@@ -108,7 +113,7 @@ impl Repository {
             match self.fetched(caller, &remote_key(key), Wanted::Whole, patience).await {
                 Ok(Remote::Stored(kept)) => {
                     if let Some(thumbnail) = as_thumbnail(&kept) {
-                        self.0.thumbnails.insert(key.clone(), Arc::clone(&thumbnail)).await;
+                        self.remember_thumbnail(key, &thumbnail).await;
                         return Ok(thumbnail);
                     }
                 }
@@ -130,11 +135,23 @@ impl Repository {
         key: &ThumbnailKey,
         request: ThumbnailRequest,
     ) -> Result<Arc<CachedThumbnail>, ThumbnailsError> {
-        let made = Box::pin(self.0.thumbnails.try_get_with_by_ref(key, self.make_from(media, key, request))).await;
+        let making = self.make_from(media, key, request);
+        if media.life.is_some() {
+            // What may be gone at any moment is never answered from memory.
+            return Box::pin(making).await;
+        }
+        let made = Box::pin(self.0.thumbnails.try_get_with_by_ref(key, making)).await;
         made.map_err(|error| (*error).clone())
     }
 
-    /// It counts as old as what it is made from.
+    /// Keeps a thumbnail in memory, unless it may be gone at any moment.
+    async fn remember_thumbnail(&self, key: &ThumbnailKey, thumbnail: &Arc<CachedThumbnail>) {
+        if !thumbnail.lifetime.is_ephemeral() {
+            self.0.thumbnails.insert(key.clone(), Arc::clone(thumbnail)).await;
+        }
+    }
+
+    /// It counts as old as what it is made from, and goes with it.
     async fn make_from(
         &self,
         media: &CachedMedia,
@@ -154,6 +171,7 @@ impl Repository {
                 content_type: content_type.as_bytes().to_vec(),
                 filename: None,
                 fetched_at: media.record().created_at,
+                lifetime: media.record().lifetime,
             }))
         };
         self.keep(media, made, insertion).await
@@ -171,6 +189,7 @@ fn as_thumbnail(kept: &CachedMedia) -> Option<Arc<CachedThumbnail>> {
     let name = std::str::from_utf8(&record.content_type).ok()?;
     let essence = name.split(';').next()?.trim().to_ascii_lowercase();
     let content_type = known_type(&essence)?;
-    let (sha256, size, created_at) = (record.sha256, record.size, record.created_at);
-    Some(Arc::new(CachedThumbnail { content_type, sha256, size, body: kept.body.clone(), created_at }))
+    let MediaRecord { sha256, size, created_at, lifetime, .. } = *record;
+    let body = kept.body.clone();
+    Some(Arc::new(CachedThumbnail { content_type, sha256, size, body, created_at, lifetime }))
 }

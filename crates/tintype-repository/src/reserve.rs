@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tintype_domain::{MediaId, Mxc, OwnedServerName, Timestamp};
-use tintype_storage::records::{InsertReservation, RecordsError, ReserveOutcome};
+use tintype_storage::records::{InsertReservation, MediaKind, RecordsError, ReserveOutcome};
 
 use crate::{Caller, RateLimited, ReceiveError, Repository, StorageError, rates::Action, receive::uploader};
 
@@ -18,6 +18,15 @@ pub struct Reserved {
     pub mxc: Mxc,
     /// Until when the upload has to begin; not given where there is no limit.
     pub unused_expires_at: Option<Timestamp>,
+}
+
+/// What is to be reserved.
+#[derive(Debug, Clone)]
+pub struct Reservation {
+    /// The server whose URI it is.
+    pub server_name: OwnedServerName,
+    /// What is to become of the upload.
+    pub kind: MediaKind,
 }
 
 /// Why nothing was reserved.
@@ -53,9 +62,11 @@ impl Repository {
     ///
     /// # Errors
     /// A [`ReserveError`]; nothing is reserved then.
-    pub async fn reserve(&self, caller: &Caller, server_name: OwnedServerName) -> Result<Reserved, ReserveError> {
+    pub async fn reserve(&self, caller: &Caller, reservation: Reservation) -> Result<Reserved, ReserveError> {
+        let Reservation { server_name, kind } = reservation;
         let creator = uploader(caller).map_err(|_: ReceiveError| ReserveError::Guest)?;
         self.0.limiters.check(Action::Create, caller)?;
+        self.0.limiters.check_kind(kind, caller)?;
         let rules = &self.0.rules;
         let mxc = Mxc { server_name, media_id: MediaId::random(&*self.0.randomness) };
         let now = self.0.clock.now();
@@ -66,6 +77,7 @@ impl Repository {
             created_at: now,
             expires_at: expires_at.unwrap_or(Timestamp::NEVER),
             max_pending: rules.max_pending_uploads,
+            kind,
         };
         let repository = self.clone();
         // Counted even if the client has gone.

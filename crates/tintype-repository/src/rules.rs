@@ -47,6 +47,8 @@ pub struct Rates {
     pub serve_server: Rate,
     /// Fetches of media from another server, per server.
     pub fetch_server: Rate,
+    /// Ephemeral media created, uploaded or deleted, per user.
+    pub ephemeral: Rate,
 }
 
 /// What thumbnails may cost.
@@ -69,6 +71,15 @@ pub enum RemoteThumbnails {
     FromOrigin,
     /// The media is fetched, and the thumbnail made here.
     MadeHere,
+}
+
+/// Ephemeral media (MSC4425).
+#[derive(Debug, Clone, Copy)]
+pub struct EphemeralRules {
+    /// How long after its upload it ends by itself; never, if not given.
+    pub max_age: Option<Duration>,
+    /// What each user may have stored of it.
+    pub quota: Quota,
 }
 
 /// Media of other servers.
@@ -115,6 +126,8 @@ pub struct Rules {
     pub freeze_exceptions: BTreeSet<Mxc>,
     /// Media of other servers.
     pub remote: RemoteRules,
+    /// Ephemeral media.
+    pub ephemeral: EphemeralRules,
     /// Thumbnails.
     pub thumbnails: ThumbnailRules,
     /// How long what is known of a token is believed.

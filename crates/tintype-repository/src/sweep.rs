@@ -1,7 +1,11 @@
 //! What nobody needs any more is removed: at the start what a crash left, and every minute what has expired, what other
 //! servers sent and nobody asks for any more, and the files of what was deleted.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tintype_storage::{
     blobs::{Files, Sweep},
@@ -57,6 +61,9 @@ pub(crate) fn what_expires(inner: &Arc<Inner>) {
             if let Err(error) = expired(&inner).await {
                 tracing::warn!(%error, "expired reservations could not be swept; it is tried again");
             }
+            if let Err(error) = over(&inner).await {
+                tracing::warn!(%error, "ephemeral media could not be ended; it is tried again");
+            }
             if let Err(error) = unused(&inner).await {
                 tracing::warn!(%error, "the cache of remote media could not be swept; it is tried again");
             }
@@ -83,6 +90,29 @@ async fn expired(inner: &Inner) -> Result<(), StorageError> {
             }
         }
         if swept.len() < AT_ONCE as usize {
+            return Ok(());
+        }
+    }
+}
+
+/// Ends ephemeral media whose time has come: ours, and copies of others', before the next sweep would be too late.
+async fn over(inner: &Inner) -> Result<(), StorageError> {
+    let now = inner.clock.now();
+    loop {
+        let ended = inner.records.end_media(now, AT_ONCE).await?;
+        inner.metrics.ended(ended.len());
+        ended.iter().for_each(|mxc| inner.ended(mxc));
+        if ended.len() < AT_ONCE as usize {
+            break;
+        }
+    }
+    loop {
+        let ended = inner.records.end_remote(now + EVERY, now, AT_ONCE).await?;
+        for key in &ended {
+            inner.forget(key).await;
+            inner.lives.end(&key.mxc);
+        }
+        if ended.len() < AT_ONCE as usize {
             return Ok(());
         }
     }
@@ -129,7 +159,7 @@ async fn unused(inner: &Inner) -> Result<(), StorageError> {
 }
 
 /// Removes the files of what was deleted. One that cannot be removed stays in the queue, and holds up no other.
-async fn unneeded(inner: &Inner) -> Result<(), StorageError> {
+pub(crate) async fn unneeded(inner: &Inner) -> Result<(), StorageError> {
     loop {
         let queued = inner.records.removals(AT_ONCE).await?;
         let (mut removed, mut stuck) = (Vec::new(), 0);
@@ -148,14 +178,20 @@ async fn unneeded(inner: &Inner) -> Result<(), StorageError> {
             inner.records.removed(removed).await?;
         }
         if !more {
-            return Ok(());
+            break;
         }
     }
+    // Small media is in the database: what was deleted is overwritten there, but the log still has it.
+    if inner.log_holds_deleted.swap(false, Ordering::Relaxed) && !inner.records.checkpoint().await? {
+        inner.log_holds_deleted.store(true, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
 impl Inner {
     /// Forgets what is believed of a response without asking the records.
-    async fn forget(&self, key: &RemoteKey) {
+    pub(crate) async fn forget(&self, key: &RemoteKey) {
+        self.log_holds_deleted.store(true, Ordering::Relaxed);
         match key.response {
             RemoteResponse::Original => self.media.invalidate(&key.mxc),
             RemoteResponse::Thumbnail { width, height, method } => {

@@ -3,19 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tintype_domain::{ContentHash, Mxc, Timestamp};
+use tintype_domain::{ContentHash, Lifetime, Mxc, Timestamp};
 use tintype_storage::{
     blobs::{BlobsError, Location},
     records::{
-        Body, FoundThumbnail, InsertOutcome, InsertRemote, InsertThumbnail, NewBlob, Records, RecordsError,
-        ThumbnailContent, ThumbnailKey, ThumbnailMethod, ThumbnailOutcome,
+        Body, FoundThumbnail, InsertOutcome, InsertRemote, InsertThumbnail, MediaRecord, NewBlob, Records,
+        RecordsError, ThumbnailContent, ThumbnailKey, ThumbnailMethod, ThumbnailOutcome,
     },
 };
 use tintype_thumbnails::{Dimensions, Method, PoolError, Request, Thumbnail, ThumbnailError};
 
 use crate::{
     Caller, Content, FromOrigin, OpenError, RateLimited, Repository, StorageError,
-    open::{CachedMedia, Source, in_memory},
+    lives::Life,
+    open::{CachedMedia, Source, in_memory, living},
     rates::Action,
 };
 
@@ -39,6 +40,8 @@ pub struct OpenedThumbnail {
     pub size: u64,
     /// When it, or what it was made from, was stored.
     pub created_at: Timestamp,
+    /// How long what it was made from lives.
+    pub lifetime: Lifetime,
     /// Its bytes.
     pub content: Content,
 }
@@ -114,6 +117,8 @@ pub(crate) struct CachedThumbnail {
     pub(crate) body: Body,
     /// When it, or what it was made from, was stored.
     pub(crate) created_at: Timestamp,
+    /// How long what it was made from lives.
+    pub(crate) lifetime: Lifetime,
 }
 
 impl CachedThumbnail {
@@ -157,18 +162,28 @@ impl Repository {
         }
         let media = self.find_whole(caller, mxc, patience).await?;
         let making = self.find_or_make(&media, key.clone(), request);
+        if media.life.is_some() {
+            // What can be deleted is never answered from memory.
+            let thumbnail = Box::pin(making).await?;
+            return Ok(self.opened_thumbnail(&thumbnail, media.life.as_ref()).await?);
+        }
         let thumbnail =
             Box::pin(self.0.thumbnails.try_get_with(key, making)).await.map_err(|error| (*error).clone())?;
-        Ok(self.opened_thumbnail(&thumbnail).await?)
+        Ok(self.opened_thumbnail(&thumbnail, None).await?)
     }
 
-    pub(crate) async fn opened_thumbnail(&self, thumbnail: &CachedThumbnail) -> Result<OpenedThumbnail, BlobsError> {
+    pub(crate) async fn opened_thumbnail(
+        &self,
+        thumbnail: &CachedThumbnail,
+        life: Option<&Life>,
+    ) -> Result<OpenedThumbnail, BlobsError> {
         Ok(OpenedThumbnail {
             content_type: thumbnail.content_type,
             sha256: thumbnail.sha256,
             size: thumbnail.size,
             created_at: thumbnail.created_at,
-            content: self.content(&thumbnail.body).await?,
+            lifetime: thumbnail.lifetime,
+            content: living(self.content(&thumbnail.body).await?, life),
         })
     }
 
@@ -184,8 +199,9 @@ impl Repository {
             return Ok(Arc::new(match content {
                 ThumbnailContent::Original => media.as_its_own_thumbnail(content_type),
                 ThumbnailContent::Own(record, body) => {
-                    let created_at = media.record().created_at;
-                    CachedThumbnail { content_type, sha256: record.sha256, size: record.size, body, created_at }
+                    let MediaRecord { created_at, lifetime, .. } = *media.record();
+                    let (sha256, size) = (record.sha256, record.size);
+                    CachedThumbnail { content_type, sha256, size, body, created_at, lifetime }
                 }
             }));
         }
@@ -271,8 +287,9 @@ impl Repository {
                 keeping.await.unwrap_or(Err(RecordsError::Closed))
             });
         }
-        let created_at = media.record().created_at;
-        Ok(Arc::new(CachedThumbnail { content_type, sha256, size, body: Body::Inline(bytes), created_at }))
+        let MediaRecord { created_at, lifetime, .. } = *media.record();
+        let body = Body::Inline(bytes);
+        Ok(Arc::new(CachedThumbnail { content_type, sha256, size, body, created_at, lifetime }))
     }
 
     async fn keep_in_file(&self, bytes: Bytes, insertion: Insertion) -> Result<(), RecordsError> {
@@ -324,7 +341,7 @@ impl Insertion {
             Self::Ours(insert) => records.insert_thumbnail(insert).await,
             Self::Remote(insert) => Ok(match records.insert_remote(insert).await? {
                 InsertOutcome::Inserted => ThumbnailOutcome::Inserted,
-                InsertOutcome::Deduplicated | InsertOutcome::OverQuota => ThumbnailOutcome::NotNeeded,
+                _ => ThumbnailOutcome::NotNeeded,
             }),
         }
     }

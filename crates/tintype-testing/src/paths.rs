@@ -45,3 +45,19 @@ pub fn legacy_download(mxc: &Mxc) -> String {
 pub fn legacy_thumbnail(mxc: &Mxc, query: impl Display) -> String {
     format!("/_matrix/media/v3/thumbnail/{}/{}?{query}", mxc.server_name, mxc.media_id)
 }
+
+/// Where ephemeral media is deleted (MSC4425).
+pub fn delete(mxc: &Mxc) -> String {
+    format!("/_matrix/client/unstable/org.matrix.msc4425/{}/{}", mxc.server_name, mxc.media_id)
+}
+
+/// The same under its stable name.
+pub fn stable_delete(mxc: &Mxc) -> String {
+    format!("/_matrix/client/v1/media/{}/{}", mxc.server_name, mxc.media_id)
+}
+
+/// `POST` an ephemeral upload here (MSC4425).
+pub const EPHEMERAL_UPLOAD: &str = "/_matrix/media/v3/upload?org.matrix.msc4425.ephemeral=true";
+
+/// `POST` here reserves a URI for a later ephemeral upload (MSC4425).
+pub const EPHEMERAL_CREATE: &str = "/_matrix/media/v1/create?org.matrix.msc4425.ephemeral=true";

@@ -7,15 +7,15 @@ use std::{
 
 use anyhow::Context as _;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-use tintype_api::{Endpoints, HttpMetrics, Ownership, QueryAccessToken, RequestLog, Tenant};
+use tintype_api::{Endpoints, HttpMetrics, Ownership, ProposalNames, QueryAccessToken, RequestLog, Tenant};
 use tintype_domain::{Clock, OwnedServerName, Randomness};
 use tintype_federation::{
     AddressFilter, Federation, FederationParts, FetchTimes, Outbound, OutboundParts, Peers, Ports, SigningKey,
 };
 use tintype_homeserver::Homeserver;
 use tintype_repository::{
-    Accounts, Freeze, Local, MediaServer, Parts, Rates, RemoteRules, RemoteThumbnails, Repository, Rules,
-    ThumbnailRules, WaitingLimits,
+    Accounts, EphemeralRules, Freeze, Local, MediaServer, Parts, Rates, RemoteRules, RemoteThumbnails, Repository,
+    Rules, ThumbnailRules, WaitingLimits,
 };
 use tintype_storage::{
     blobs::Files,
@@ -25,7 +25,7 @@ use tintype_thumbnails::Limits;
 
 use tokio::runtime::Handle;
 
-use crate::config::{self, ByteSize, Config, Duration as ConfigDuration, FreezeAt, Limit, Rate};
+use crate::config::{self, ByteSize, Config, Duration as ConfigDuration, FreezeAt, Limit, Proposal, Rate};
 
 /// Creates the folder so that only its owner can look into it: small media is in the database's file.
 pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
@@ -137,6 +137,11 @@ pub(crate) fn api(
         repository,
         tenants,
         federation,
+        msc4425: if config.stable_proposal(Proposal::Msc4425) {
+            ProposalNames::Stable
+        } else {
+            ProposalNames::Unstable
+        },
         trusted_proxies: config.http.trusted_proxies.clone(),
         query_access_token: if config.authentication.query_access_token {
             QueryAccessToken::Accepted
@@ -201,6 +206,7 @@ fn rules(config: &Config) -> Rules {
             authenticate: rate(limits.rates.authenticate),
             serve_server: rate(limits.rates.serve_server),
             fetch_server: rate(limits.rates.fetch_server),
+            ephemeral: rate(limits.rates.ephemeral),
         },
         freeze: match config.legacy.freeze {
             FreezeAt::Never => Freeze::Never,
@@ -217,6 +223,16 @@ fn rules(config: &Config) -> Rules {
             answer_time: config.federation.request_timeout.get(),
             cache_bytes: config.remote_cache.max_size.value().map(ByteSize::bytes),
             cache_age: config.remote_cache.max_age.value().map(ConfigDuration::get),
+        },
+        ephemeral: EphemeralRules {
+            max_age: config.ephemeral.max_age.value().map(ConfigDuration::get),
+            quota: Quota {
+                bytes: config.ephemeral.max_user_bytes.value().map_or(u64::MAX, ByteSize::bytes),
+                media: match config.ephemeral.max_user_media {
+                    Limit::At(media) => media,
+                    Limit::Never => u64::MAX,
+                },
+            },
         },
         thumbnails: ThumbnailRules {
             threads: NonZeroUsize::new(thumbnails.threads),

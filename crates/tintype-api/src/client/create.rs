@@ -9,10 +9,13 @@ use axum::{
 };
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
+use tintype_http::query::Query;
+use tintype_repository::Reservation;
 
 use crate::{
     Api,
     edge::Head,
+    ephemeral::describe_max_age,
     error::{MatrixError, ok},
     upload_body::UploadBody,
 };
@@ -36,12 +39,15 @@ pub(crate) async fn post(State(api): State<Arc<Api>>, request: Request) -> Respo
 async fn create(api: &Api, head: &Head, body: &mut UploadBody) -> Result<Response, MatrixError> {
     let caller = api.caller(head).await?;
     let server_name = api.tenant(&head.request)?.server_name.clone();
+    let kind = api.parts.msc4425.kind_asked(&Query::parse(head.request.uri().query())?)?;
     read_object(body).await?;
-    let reserved = api.parts.repository.reserve(&caller, server_name).await?;
+    let repository = &api.parts.repository;
+    let reserved = repository.reserve(&caller, Reservation { server_name, kind }).await?;
     let mut answer = json!({ "content_uri": reserved.mxc.to_string() });
     if let Some(time) = reserved.unused_expires_at {
         answer["unused_expires_at"] = time.as_millis().into();
     }
+    describe_max_age(&mut answer, kind, repository.ephemeral_max_age());
     Ok(ok(&answer))
 }
 

@@ -21,7 +21,7 @@ use crate::{
     media_path::MediaPath,
     outcome::Outcome,
     patience::Patience,
-    serve::{ARRIVING, PRIVATE, Representation, Source, entity_tag, respond},
+    serve::{NOT_KEPT, PRIVATE, Representation, Source, entity_tag, respond},
 };
 
 /// Segments before the server name.
@@ -56,7 +56,7 @@ pub(crate) async fn download(
                 etag: entity_tag(&record.sha256),
                 content_type: content_type(&record.content_type),
                 disposition: disposition(&path, &record.content_type, record.filename.as_deref()),
-                cache_control,
+                cache_control: if record.lifetime.is_ephemeral() { NOT_KEPT } else { cache_control },
                 source: Source::Known(media.content.clone(), record.size),
             }
         }
@@ -67,7 +67,7 @@ pub(crate) async fn download(
             Representation {
                 content_type: content_type(declared),
                 disposition: disposition(&path, declared, filename.as_deref()),
-                cache_control: ARRIVING,
+                cache_control: NOT_KEPT,
                 source: source.map_err(|error| patience.refusal(error.into()))?,
                 etag,
             }

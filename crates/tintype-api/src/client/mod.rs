@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 pub(crate) mod create;
+pub(crate) mod delete;
 pub(crate) mod download;
 pub(crate) mod put;
 pub(crate) mod resume;

@@ -15,6 +15,7 @@ use tintype_http::{
     resumable::{COMPLETE, UPLOAD_COMPLETE, upload_complete, upload_length},
 };
 use tintype_repository::{Completion, Fulfilled, Resumable, Upload};
+use tintype_storage::records::MediaKind;
 
 use super::{
     resume::{completion, describe_kept},
@@ -64,6 +65,8 @@ async fn fulfil(api: &Api, head: &Head, body: &mut UploadBody) -> Result<Respons
         content_type: content_type(headers),
         filename: filename(&query),
         content_length: content_length(headers),
+        // As it was reserved.
+        kind: MediaKind::Kept,
     };
     let resumable = upload_complete(headers)
         .map(|complete| Resumable { completion: completion(complete), length: upload_length(headers) });

@@ -17,7 +17,7 @@ use crate::{
     media_path::MediaPath,
     outcome::Outcome,
     patience::Patience,
-    serve::{PRIVATE, Representation, Source, entity_tag, respond},
+    serve::{NOT_KEPT, PRIVATE, Representation, Source, entity_tag, respond},
 };
 
 /// Segments before the server name.
@@ -48,7 +48,7 @@ pub(crate) async fn thumbnail(
         etag: entity_tag(&thumbnail.sha256),
         content_type: HeaderValue::from_static(thumbnail.content_type),
         disposition: disposition(thumbnail.content_type),
-        cache_control,
+        cache_control: if thumbnail.lifetime.is_ephemeral() { NOT_KEPT } else { cache_control },
         source: Source::Known(thumbnail.content, thumbnail.size),
     };
     let response = respond(&head.request, &representation, &*api.parts.randomness);

@@ -8,13 +8,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::json;
-use tintype_domain::Mxc;
 use tintype_http::query::Query;
-use tintype_repository::Upload;
+use tintype_repository::{Received, Upload};
 
 use crate::{
     Api,
     edge::Head,
+    ephemeral::describe_end,
     error::{MatrixError, ok},
     upload_body::UploadBody,
 };
@@ -24,7 +24,11 @@ pub(crate) async fn post(State(api): State<Arc<Api>>, request: Request) -> Respo
     let (head, body) = Head::split(request);
     let mut body = UploadBody::new(body, api.parts.body_idle_timeout);
     match receive(&api, &head, &mut body).await {
-        Ok(mxc) => ok(&json!({ "content_uri": mxc.to_string() })),
+        Ok(Received { mxc, lifetime }) => {
+            let mut answer = json!({ "content_uri": mxc.to_string() });
+            describe_end(&mut answer, lifetime);
+            ok(&answer)
+        }
         Err(error) => {
             body.linger();
             error.into_response()
@@ -32,7 +36,7 @@ pub(crate) async fn post(State(api): State<Arc<Api>>, request: Request) -> Respo
     }
 }
 
-async fn receive(api: &Api, head: &Head, body: &mut UploadBody) -> Result<Mxc, MatrixError> {
+async fn receive(api: &Api, head: &Head, body: &mut UploadBody) -> Result<Received, MatrixError> {
     let caller = api.caller(head).await?;
     let query = Query::parse(head.request.uri().query())?;
     let upload = Upload {
@@ -40,6 +44,7 @@ async fn receive(api: &Api, head: &Head, body: &mut UploadBody) -> Result<Mxc, M
         content_type: content_type(head.request.headers()),
         filename: filename(&query),
         content_length: content_length(head.request.headers()),
+        kind: api.parts.msc4425.kind_asked(&query)?,
     };
     Ok(api.parts.repository.receive(&caller, upload, body).await?)
 }

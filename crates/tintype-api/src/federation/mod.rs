@@ -9,8 +9,7 @@ use axum::{
     http::{HeaderValue, StatusCode, Uri, header},
     response::Response,
 };
-use serde_json::Map;
-use tintype_domain::{MediaId, Mxc, OwnedServerName, Requester};
+use tintype_domain::{Lifetime, MediaId, Mxc, OwnedServerName, Requester};
 use tintype_federation::{MediaHead, MixedEncoder, SignedRequest, XMatrix};
 use tintype_http::path::{decode_segment, segments};
 use tintype_repository::{Caller, Content, GrowingContent};
@@ -72,15 +71,21 @@ pub(crate) enum Media {
     Unknown(GrowingContent),
 }
 
-/// `multipart/mixed` with what is said of the media, which is nothing so far, and the media.
-pub(crate) fn mixed(api: &Api, content_type: &HeaderValue, disposition: &HeaderValue, media: Media) -> Response {
+/// `multipart/mixed` with what is said of the media, and the media.
+pub(crate) fn mixed(
+    api: &Api,
+    lifetime: Lifetime,
+    content_type: &HeaderValue,
+    disposition: &HeaderValue,
+    media: Media,
+) -> Response {
     let encoder = MixedEncoder::new(&*api.parts.randomness);
     let length = match media {
         Media::Known(_, length) => Some(length),
         Media::Unknown(_) => None,
     };
     let head = encoder.head(
-        &Map::new(),
+        &api.parts.msc4425.metadata(lifetime),
         &MediaHead {
             content_type: Some(content_type.as_bytes().to_vec()),
             content_disposition: Some(disposition.as_bytes().to_vec()),

@@ -20,6 +20,7 @@ pub(crate) async fn client(State(api): State<Arc<Api>>, head: Head) -> Result<Re
             "fi.mau.msc2246": true,
             "io.github.tintype.resumable_uploads": true,
             "org.matrix.msc3916.stable": true,
+            "org.matrix.msc4425": true,
         },
     })))
 }

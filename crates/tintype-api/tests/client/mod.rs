@@ -2,6 +2,7 @@
 
 mod config;
 mod create;
+mod delete;
 mod download;
 mod put;
 mod resumable;

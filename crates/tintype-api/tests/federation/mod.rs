@@ -5,6 +5,7 @@ mod arriving;
 mod between;
 mod counting;
 mod crowd;
+mod ephemeral;
 mod hostile_asker;
 mod hostile_origin;
 mod kept;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use sqlx::{FromRow, SqliteConnection};
-use tintype_domain::{ContentHash, Mxc, OwnedUserId, Timestamp};
+use tintype_domain::{ContentHash, Lifetime, Mxc, OwnedUserId, Timestamp, UserId};
 
 use super::{
     Quota, Records, RecordsError, Statement,
@@ -25,6 +25,8 @@ pub struct MediaRecord {
     pub uploader: Option<OwnedUserId>,
     /// When it was stored.
     pub created_at: Timestamp,
+    /// How long it lives.
+    pub lifetime: Lifetime,
 }
 
 /// Where the bytes are.
@@ -73,6 +75,22 @@ pub struct InsertMedia {
     pub created_at: Timestamp,
     /// What the uploader may store.
     pub quota: Quota,
+    /// How long it lives.
+    pub lifetime: NewLifetime,
+}
+
+/// How long new media lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewLifetime {
+    /// It is kept.
+    Kept,
+    /// It is ephemeral (MSC4425).
+    Ephemeral {
+        /// When it ends by itself; [`Timestamp::NEVER`] where it does not.
+        expires_at: Timestamp,
+        /// What the uploader may have stored of this kind.
+        quota: Quota,
+    },
 }
 
 /// What became of an insertion.
@@ -84,6 +102,8 @@ pub enum InsertOutcome {
     Deduplicated,
     /// The uploader's quota is reached; nothing was recorded.
     OverQuota,
+    /// The uploader has as much ephemeral media as is allowed; nothing was recorded.
+    OverEphemeralQuota,
 }
 
 #[derive(FromRow)]
@@ -94,6 +114,7 @@ struct MediaRow {
     filename: Option<String>,
     uploader: String,
     created_at: i64,
+    expires_at: Option<i64>,
     location: Option<String>,
     body: Option<Vec<u8>>,
 }
@@ -105,7 +126,7 @@ impl Records {
     /// [`RecordsError`] if the database fails.
     pub async fn find_media(&self, mxc: &Mxc) -> Result<Option<FoundMedia>, RecordsError> {
         let row: Option<MediaRow> = sqlx::query_as(
-            "SELECT b.sha256, b.size, m.content_type, m.filename, m.uploader, m.created_at, b.location, b.body
+            "SELECT b.sha256, b.size, m.content_type, m.filename, m.uploader, m.created_at, m.expires_at, b.location, b.body
              FROM media m JOIN blobs b ON b.id = m.blob_id
              WHERE m.server_name = $1 AND m.media_id = $2",
         )
@@ -149,6 +170,7 @@ impl MediaRow {
                 filename: self.filename,
                 uploader: Some(self.uploader.try_into().map_err(|_| inconsistent("the uploader"))?),
                 created_at: Timestamp(self.created_at),
+                lifetime: self.expires_at.map(Timestamp).into(),
             },
             body: body_from(self.location, self.body).ok_or_else(|| inconsistent("the blob"))?,
         })
@@ -171,6 +193,15 @@ impl Statement for InsertMedia {
         if !self.quota.allows(Usage::default(), self.blob.size) {
             return Ok(InsertOutcome::OverQuota);
         }
+        let expires_at = match self.lifetime {
+            NewLifetime::Kept => None,
+            NewLifetime::Ephemeral { expires_at, quota } => {
+                if !quota.allows(ephemeral_usage(connection, &self.uploader).await?, self.blob.size) {
+                    return Ok(InsertOutcome::OverEphemeralQuota);
+                }
+                Some(expires_at.as_millis())
+            }
+        };
         let (location, body) = self.blob.columns();
         let references: Vec<(i64,)> = sqlx::query_as(INSERT_MEDIA)
             .bind(self.uploader.as_str())
@@ -185,6 +216,7 @@ impl Statement for InsertMedia {
             .bind(self.content_type.as_slice())
             .bind(self.filename.as_deref())
             .bind(self.created_at.as_millis())
+            .bind(expires_at)
             .fetch_all(connection)
             .await?;
         Ok(match references.first() {
@@ -192,6 +224,18 @@ impl Statement for InsertMedia {
             Some(&(references,)) => outcome(references),
         })
     }
+}
+
+/// What the user has stored of ephemeral media.
+async fn ephemeral_usage(connection: &mut SqliteConnection, user: &UserId) -> Result<Usage, RecordsError> {
+    let (media, bytes): (i64, i64) = sqlx::query_as(
+        "SELECT COUNT(*), COALESCE(SUM(b.size), 0) FROM media m JOIN blobs b ON b.id = m.blob_id
+         WHERE m.uploader = $1 AND m.expires_at IS NOT NULL",
+    )
+    .bind(user.as_str())
+    .fetch_one(connection)
+    .await?;
+    Ok(Usage { bytes: u64::try_from(bytes).unwrap_or(0), media: u64::try_from(media).unwrap_or(0) })
 }
 
 /// Three statements in one message to the database's thread, since the way there and back costs more than their work.
@@ -204,8 +248,9 @@ const INSERT_MEDIA: &str = "
     INSERT INTO blobs (sha256, size, location, refs, body) SELECT $5, $2, $6, 1, $7 WHERE changes() = 1
         ON CONFLICT (sha256) DO UPDATE SET refs = blobs.refs + 1
         RETURNING refs;
-    INSERT INTO media (server_name, media_id, blob_id, content_type, filename, uploader, created_at)
-        SELECT $8, $9, blobs.id, $10, $11, $1, $12 FROM blobs WHERE changes() = 1 AND blobs.sha256 = $5";
+    INSERT INTO media (server_name, media_id, blob_id, content_type, filename, uploader, created_at,
+                       expires_at)
+        SELECT $8, $9, blobs.id, $10, $11, $1, $12, $13 FROM blobs WHERE changes() = 1 AND blobs.sha256 = $5";
 
 impl NewBlob {
     /// The columns `location` and `body`, of which one is null.

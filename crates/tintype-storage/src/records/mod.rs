@@ -4,6 +4,7 @@
 //! commits many of them together (see `writer`), so that no caller ever meets a lock. Each SQL statement is
 //! written in the dialect that SQLite and PostgreSQL share (`$1`, `ON CONFLICT`, `RETURNING`, integers for time).
 
+mod deletions;
 mod media;
 mod media_requests;
 mod remote;
@@ -24,12 +25,13 @@ use sqlx::{
 
 use self::writer::{Statement, Writer};
 pub use self::{
-    media::{Body, FoundMedia, InsertMedia, InsertOutcome, MediaRecord, NewBlob},
+    deletions::{DeleteMedia, DeleteOutcome, Deleter},
+    media::{Body, FoundMedia, InsertMedia, InsertOutcome, MediaRecord, NewBlob, NewLifetime},
     media_requests::{MediaAge, MediaEndpoint, MediaRequestOutcome, MediaRequests},
     remote::{EvictRemote, Evicted, InsertRemote, RemoteKey, RemoteResponse, RemoteUsage},
     reservations::{
-        Claim, ClaimOutcome, ClaimPartial, Expired, Fulfil, InsertReservation, Partial, Release, ReleasePartial,
-        Reservation, ReserveOutcome,
+        Claim, ClaimOutcome, ClaimPartial, Expired, Fulfil, InsertReservation, MediaKind, Partial, Release,
+        ReleasePartial, Reservation, ReserveOutcome,
     },
     thumbnails::{
         FoundThumbnail, InsertThumbnail, ThumbnailContent, ThumbnailKey, ThumbnailMethod, ThumbnailOutcome,
@@ -132,6 +134,15 @@ impl Records {
     pub async fn ping(&self) -> Result<(), RecordsError> {
         sqlx::query("SELECT 1").execute(&self.readers).await?;
         Ok(())
+    }
+
+    /// Empties the write-ahead log: what was deleted leaves the disk. Returns whether it could; it cannot while somebody
+    /// reads an older state, and may be tried again.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn checkpoint(&self) -> Result<bool, RecordsError> {
+        self.writer.checkpoint().await
     }
 
     /// Waits for the writes that are under way, and closes the database.

@@ -5,7 +5,7 @@
 //! not change with what users here upload.
 
 use sqlx::{FromRow, SqliteConnection};
-use tintype_domain::{Mxc, Timestamp};
+use tintype_domain::{Lifetime, Mxc, Timestamp};
 
 use super::{
     FoundMedia, InsertOutcome, MediaRecord, NewBlob, Records, RecordsError, Statement, ThumbnailMethod,
@@ -52,6 +52,8 @@ pub struct InsertRemote {
     pub filename: Option<String>,
     /// When it was fetched, or made. It counts as its first access.
     pub fetched_at: Timestamp,
+    /// How long it may be kept, however often it is used.
+    pub lifetime: Lifetime,
 }
 
 /// What the cache holds.
@@ -92,6 +94,7 @@ struct RemoteRow {
     content_type: Vec<u8>,
     filename: Option<String>,
     fetched_at: i64,
+    expires_at: Option<i64>,
     location: Option<String>,
     body: Option<Vec<u8>>,
 }
@@ -106,7 +109,7 @@ impl Records {
     pub async fn find_remote(&self, key: &RemoteKey) -> Result<Option<FoundMedia>, RecordsError> {
         let (width, height, method) = key.response.columns();
         let row: Option<RemoteRow> = sqlx::query_as(
-            "SELECT b.sha256, b.size, r.content_type, r.filename, r.fetched_at, b.location, b.body
+            "SELECT b.sha256, b.size, r.content_type, r.filename, r.fetched_at, r.expires_at, b.location, b.body
              FROM remote_cache r JOIN blobs b ON b.id = r.blob_id
              WHERE r.server_name = $1 AND r.media_id = $2 AND r.width = $3 AND r.height = $4 AND r.method = $5",
         )
@@ -153,6 +156,14 @@ impl Records {
     /// [`RecordsError`] if the database fails; then nothing went.
     pub async fn evict_remote(&self, evict: EvictRemote) -> Result<Evicted, RecordsError> {
         self.write(evict).await
+    }
+
+    /// Removes responses with ephemeral media that may not be kept beyond `by`, `limit` of them at most, and tells which.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails; then nothing went.
+    pub async fn end_remote(&self, by: Timestamp, now: Timestamp, limit: u32) -> Result<Vec<RemoteKey>, RecordsError> {
+        self.write(EndRemote { by, now, limit }).await
     }
 
     /// Removes all responses about one piece of media from the cache, as [`evict_remote`](Self::evict_remote) does, and
@@ -204,6 +215,7 @@ impl RemoteRow {
                 filename: self.filename,
                 uploader: None,
                 created_at: Timestamp(self.fetched_at),
+                lifetime: self.expires_at.map(Timestamp).into(),
             },
             body: body_from(self.location, self.body).ok_or_else(|| inconsistent("the blob"))?,
         })
@@ -222,8 +234,8 @@ impl Statement for InsertRemote {
         let (width, height, method) = self.key.response.columns();
         sqlx::query(
             "INSERT INTO remote_cache (server_name, media_id, width, height, method, blob_id, content_type, filename,
-                                       fetched_at, last_access)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)",
+                                       fetched_at, last_access, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10)",
         )
         .bind(self.key.mxc.server_name.as_str())
         .bind(self.key.mxc.media_id.as_str())
@@ -234,6 +246,7 @@ impl Statement for InsertRemote {
         .bind(self.content_type.as_slice())
         .bind(self.filename.as_deref())
         .bind(self.fetched_at.as_millis())
+        .bind(Option::<Timestamp>::from(self.lifetime).map(Timestamp::as_millis))
         .execute(&mut *connection)
         .await?;
         sqlx::query("UPDATE remote_usage SET bytes = bytes + $1, responses = responses + 1 WHERE id = 1")
@@ -295,6 +308,34 @@ impl Statement for EvictRemote {
             evicted.keys.push(kept.key()?);
         }
         Ok(evicted)
+    }
+}
+
+struct EndRemote {
+    by: Timestamp,
+    now: Timestamp,
+    limit: u32,
+}
+
+impl Statement for EndRemote {
+    type Output = Vec<RemoteKey>;
+
+    async fn run(&self, connection: &mut SqliteConnection) -> Result<Vec<RemoteKey>, RecordsError> {
+        let over: Vec<Kept> = sqlx::query_as(
+            "SELECT r.server_name, r.media_id, r.width, r.height, r.method, r.blob_id, b.size, r.last_access
+             FROM remote_cache r JOIN blobs b ON b.id = r.blob_id WHERE r.expires_at <= $1
+             ORDER BY r.expires_at LIMIT $2",
+        )
+        .bind(self.by.as_millis())
+        .bind(self.limit)
+        .fetch_all(&mut *connection)
+        .await?;
+        let mut ended = Vec::with_capacity(over.len());
+        for kept in over {
+            kept.remove(connection, self.now).await?;
+            ended.push(kept.key()?);
+        }
+        Ok(ended)
     }
 }
 

@@ -27,6 +27,16 @@ impl Records {
         rows.into_iter().map(parse).collect()
     }
 
+    /// How many files are to be removed, and since when the first of them waits.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn owed_removals(&self) -> Result<(u64, Option<Timestamp>), RecordsError> {
+        let (count, oldest): (i64, Option<i64>) =
+            sqlx::query_as("SELECT COUNT(*), MIN(queued_at) FROM removals").fetch_one(&self.readers).await?;
+        Ok((u64::try_from(count).unwrap_or(0), oldest.map(Timestamp)))
+    }
+
     /// Takes locations out of the queue: their files are gone.
     ///
     /// # Errors

@@ -23,6 +23,17 @@ pub struct InsertReservation {
     pub expires_at: Timestamp,
     /// How many the creator may have open.
     pub max_pending: u64,
+    /// What will become of the upload.
+    pub kind: MediaKind,
+}
+
+/// What media is meant to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaKind {
+    /// Kept.
+    Kept,
+    /// Ephemeral (MSC4425).
+    Ephemeral,
 }
 
 /// What became of it.
@@ -65,6 +76,8 @@ pub struct Reservation {
     pub swept: bool,
     /// What earlier requests brought.
     pub partial: Option<Partial>,
+    /// What will become of the upload.
+    pub kind: MediaKind,
 }
 
 /// Takes a reservation for one request.
@@ -153,6 +166,7 @@ struct ReservationRow {
     expires_at: i64,
     holder: Option<i64>,
     swept: bool,
+    ephemeral: bool,
     partial: Option<String>,
     partial_size: Option<i64>,
     length: Option<i64>,
@@ -163,7 +177,7 @@ struct ReservationRow {
 /// The columns of a [`ReservationRow`].
 macro_rules! select_reservation {
     () => {
-        "SELECT creator, expires_at, holder, swept, partial, partial_size, length, content_type, filename
+        "SELECT creator, expires_at, holder, swept, ephemeral, partial, partial_size, length, content_type, filename
          FROM reservations WHERE server_name = $1 AND media_id = $2"
     };
 }
@@ -287,6 +301,7 @@ impl ReservationRow {
             held: self.holder.is_some(),
             swept: self.swept,
             partial: partial.transpose()?,
+            kind: if self.ephemeral { MediaKind::Ephemeral } else { MediaKind::Kept },
         })
     }
 }
@@ -296,8 +311,8 @@ impl Statement for InsertReservation {
 
     async fn run(&self, connection: &mut SqliteConnection) -> Result<ReserveOutcome, RecordsError> {
         let inserted = sqlx::query(
-            "INSERT INTO reservations (server_name, media_id, creator, created_at, expires_at)
-             SELECT $1, $2, $3, $4, $5 WHERE
+            "INSERT INTO reservations (server_name, media_id, creator, created_at, expires_at, ephemeral)
+             SELECT $1, $2, $3, $4, $5, $7 WHERE
              (SELECT COUNT(*) FROM reservations WHERE creator = $3 AND swept = 0 AND expires_at > $4) < $6",
         )
         .bind(self.mxc.server_name.as_str())
@@ -306,6 +321,7 @@ impl Statement for InsertReservation {
         .bind(self.created_at.as_millis())
         .bind(self.expires_at.as_millis())
         .bind(signed(self.max_pending))
+        .bind(self.kind == MediaKind::Ephemeral)
         .execute(&mut *connection)
         .await?;
         if inserted.rows_affected() == 1 {
@@ -440,7 +456,7 @@ impl Statement for Fulfil {
             return Ok(None);
         }
         let outcome = self.media.run(connection).await?;
-        if outcome != InsertOutcome::OverQuota {
+        if matches!(outcome, InsertOutcome::Inserted | InsertOutcome::Deduplicated) {
             sqlx::query("DELETE FROM reservations WHERE server_name = $1 AND media_id = $2")
                 .bind(server_name.as_str())
                 .bind(media_id.as_str())

@@ -41,6 +41,8 @@ pub(super) struct Writer {
 
 enum Message {
     Write(Box<dyn Pending>),
+    /// Move what was written into the database's file, and empty the log of writes.
+    Checkpoint(oneshot::Sender<Result<bool, RecordsError>>),
     /// Commit what came before, and stop.
     Close,
 }
@@ -59,6 +61,14 @@ impl Writer {
         let (answer, answered) = oneshot::channel();
         let pending = Box::new(Submitted { statement, output: None, answer });
         self.queue.send(Message::Write(pending)).await.map_err(|_| RecordsError::Closed)?;
+        answered.await.map_err(|_| RecordsError::Closed)?
+    }
+
+    /// Moves all that was committed into the database's file and empties the write-ahead log, so that nothing that was
+    /// deleted lies there any more. Returns whether it could: not while somebody reads an older state.
+    pub(super) async fn checkpoint(&self) -> Result<bool, RecordsError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.send(Message::Checkpoint(answer)).await.map_err(|_| RecordsError::Closed)?;
         answered.await.map_err(|_| RecordsError::Closed)?
     }
 
@@ -104,13 +114,16 @@ async fn write_batches(mut connection: SqliteConnection, mut queue: mpsc::Receiv
     let mut batch: Vec<Box<dyn Pending>> = Vec::with_capacity(MAX_BATCH);
     let mut closing = false;
     while !closing {
+        let mut checkpoint = None;
         match queue.recv().await {
             Some(Message::Write(first)) => batch.push(first),
+            Some(Message::Checkpoint(answer)) => checkpoint = Some(answer),
             Some(Message::Close) | None => break,
         }
-        while batch.len() < MAX_BATCH {
+        while checkpoint.is_none() && batch.len() < MAX_BATCH {
             match queue.try_recv() {
                 Ok(Message::Write(next)) => batch.push(next),
+                Ok(Message::Checkpoint(answer)) => checkpoint = Some(answer),
                 Ok(Message::Close) => {
                     closing = true;
                     break;
@@ -118,11 +131,26 @@ async fn write_batches(mut connection: SqliteConnection, mut queue: mpsc::Receiv
                 Err(_) => break,
             }
         }
-        commit(&mut connection, &mut batch).await;
+        if !batch.is_empty() {
+            commit(&mut connection, &mut batch).await;
+        }
+        if let Some(answer) = checkpoint {
+            let _ = answer.send(empty_log(&mut connection).await);
+        }
     }
     if let Err(error) = connection.close().await {
         tracing::warn!(%error, "the database did not close cleanly");
     }
+}
+
+async fn empty_log(connection: &mut SqliteConnection) -> Result<bool, RecordsError> {
+    // Everybody who writes waits behind this: it is rather tried again than waited for.
+    sqlx::query("PRAGMA busy_timeout = 100").execute(&mut *connection).await?;
+    let emptied = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
+    let waits = i64::try_from(super::BUSY_TIMEOUT.as_millis()).unwrap_or(i64::MAX);
+    sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA busy_timeout = {waits}"))).execute(connection).await?;
+    let (busy, ..): (i64, i64, i64) = emptied?;
+    Ok(busy == 0)
 }
 
 /// Commits the batch together; if that fails, each statement alone. Every statement is answered.

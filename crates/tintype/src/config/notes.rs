@@ -6,7 +6,7 @@
 use super::source::Node;
 
 /// Keys without effect, with what they are for.
-const WITHOUT_EFFECT: [(&str, &str); 15] = [
+const WITHOUT_EFFECT: [(&str, &str); 12] = [
     ("blobs.endpoint", "S3"),
     ("blobs.region", "S3"),
     ("blobs.access_key_id", "S3"),
@@ -14,14 +14,11 @@ const WITHOUT_EFFECT: [(&str, &str); 15] = [
     ("blobs.secret_access_key", "S3"),
     ("blobs.secret_access_key_file", "S3"),
     ("blobs.path_style", "S3"),
-    ("server.admins", "administration"),
     ("proposals.stable", "proposals that are not accepted yet"),
     ("server.appservice_token", "linked media"),
     ("server.appservice_token_file", "linked media"),
     ("server.homeserver_token", "linked media"),
     ("server.homeserver_token_file", "linked media"),
-    ("limits.rates.ephemeral", "ephemeral media"),
-    ("ephemeral.max_age", "ephemeral media"),
 ];
 
 /// A line for each key that was set without effect.
