@@ -1,8 +1,8 @@
 //! Decrypting what is received (client-server API, "Sending encrypted attachments").
 //!
 //! AES-CTR alone does not tell whether somebody has changed a byte; only the hash does, and it is known at the end. So
-//! nothing is given out before the end: in memory ([`bytes`](EncryptedDownload::bytes)), in a file that gets its name at
-//! the end ([`save`](EncryptedDownload::save)), or in one that never has a name
+//! nothing is given out before the end: in memory ([`bytes`](EncryptedDownload::bytes)), in a file that gets its name
+//! at the end ([`save`](EncryptedDownload::save)), or in one that never has a name
 //! ([`into_file`](EncryptedDownload::into_file)). Except for the first, the memory it takes is that of one piece.
 
 use std::{fs::File, io::SeekFrom, path::Path};
@@ -78,8 +78,8 @@ impl EncryptedDownload {
     /// it is a temporary file in the same folder, which is removed if anything goes wrong.
     ///
     /// # Errors
-    /// [`Error::WrongHash`] if it is not what was encrypted; [`Error::Sink`] if the file cannot be written, or exists and
-    /// is to be kept.
+    /// [`Error::WrongHash`] if it is not what was encrypted; [`Error::Sink`] if the file cannot be written, or exists
+    /// and is to be kept.
     pub async fn save(mut self, path: impl AsRef<Path>, existing: Existing) -> Result<u64, Error> {
         let path = path.as_ref();
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -103,6 +103,14 @@ impl AttachmentKey {
         Self { key, iv }
     }
 
+    /// This key, with the counter's upper half.
+    #[cfg(test)]
+    pub(crate) fn of(key: [u8; 32], upper: [u8; 8]) -> Self {
+        let mut iv = [0; 16];
+        iv[..8].copy_from_slice(&upper);
+        Self { key: Zeroizing::new(key), iv }
+    }
+
     pub(crate) fn cipher(&self) -> Cipher {
         Cipher::new((&*self.key).into(), (&self.iv).into())
     }

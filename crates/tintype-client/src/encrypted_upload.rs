@@ -59,7 +59,11 @@ impl fmt::Debug for Encryption {
 impl Source {
     /// The same, encrypted with a new key. It can be read only once, and is as long as before.
     pub fn encrypted(self) -> (Self, Encryption) {
-        let (key, hash) = (AttachmentKey::random(), Arc::new(OnceLock::new()));
+        self.encrypted_with(AttachmentKey::random())
+    }
+
+    fn encrypted_with(self, key: AttachmentKey) -> (Self, Encryption) {
+        let hash = Arc::new(OnceLock::new());
         let length = self.length();
         let encrypting = Encrypting {
             pieces: self.into_pieces(),
@@ -153,5 +157,40 @@ impl IntoFuture for EncryptedUpload {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.send())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use futures_util::StreamExt as _;
+
+    use super::*;
+
+    fn plain() -> Vec<u8> {
+        (0..251).cycle().take(300_007).collect()
+    }
+
+    /// The hash that a source has when it is encrypted with the key 00 01 … 1f and the counter from 00 01 … 07 00 ….
+    async fn hash_of(source: Source) -> String {
+        let key = AttachmentKey::of(std::array::from_fn(|at| at.try_into().unwrap()), [0, 1, 2, 3, 4, 5, 6, 7]);
+        let (source, encryption) = source.encrypted_with(key);
+        let mut pieces = source.into_pieces();
+        while pieces.next().await.transpose().unwrap().is_some() {}
+        let file = encryption.finish("mxc://example.org/abc".parse().unwrap()).unwrap();
+        serde_json::to_value(file).unwrap()["hashes"]["sha256"].as_str().unwrap().to_owned()
+    }
+
+    /// Computed with Python: AES-CTR of `cryptography`, SHA-256 of `hashlib`.
+    #[tokio::test]
+    async fn however_it_comes_in_pieces_it_is_encrypted_as_others_do_it() {
+        let pieces = plain().chunks(1009).map(|piece| Ok(piece.to_vec())).collect::<Vec<_>>();
+
+        for source in
+            [plain().into(), Source::reader(Cursor::new(plain())), Source::stream(futures_util::stream::iter(pieces))]
+        {
+            assert_eq!(hash_of(source).await, "t8dXy5rUPe+r3iAcPU5L/1nn/eCAmZ9SovmEsJ8kRJI");
+        }
     }
 }

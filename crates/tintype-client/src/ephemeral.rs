@@ -1,8 +1,8 @@
 //! Ephemeral media (MSC4425): media that its owner can delete.
 //!
 //! A server that does not know the parameter ignores it, and the media would stay for ever. So the server is asked
-//! first: by the flag in `/_matrix/client/versions`, or else by deleting media of a random ID, which a server that knows
-//! the endpoint refuses in its own words.
+//! first: by the flag in `/_matrix/client/versions`, or else by deleting media of a random ID, which a server that
+//! knows the endpoint refuses in its own words.
 //!
 //! The proposal is not accepted yet, so its unstable names are sent. The stable parameter is sent beside the unstable
 //! one only to a server that says `org.matrix.msc4425.stable`, or that knows nothing but the stable endpoint: to any
@@ -34,7 +34,8 @@ pub enum Lifetime {
     /// Until it is [deleted](Client::delete), or the server ends it. A server without ephemeral media is not sent
     /// anything: that fails with [`Error::NoEphemeralMedia`].
     Ephemeral,
-    /// The same where the server has ephemeral media; elsewhere it is uploaded all the same, and kept for ever.
+    /// The same where the server has ephemeral media; where it has not, or does not say, it is uploaded all the same,
+    /// and may be kept for ever.
     EphemeralOrKept,
 }
 
@@ -58,8 +59,8 @@ struct Whoami {
 impl Client {
     /// Whether the server has ephemeral media (MSC4425). The server is asked once; only an answer is remembered.
     ///
-    /// `/_matrix/client/versions` says it by a flag. Without the flag, media that cannot be there is deleted: a random ID
-    /// on the user's own server.
+    /// `/_matrix/client/versions` says it by a flag. Without the flag, media that cannot be there is deleted: a random
+    /// ID on the user's own server.
     ///
     /// # Errors
     /// If the server cannot be asked, or its answer says neither.
@@ -96,12 +97,17 @@ impl Lifetime {
     /// Adds the parameters to a request that makes media.
     ///
     /// # Errors
-    /// If it cannot be found out whether the server has ephemeral media, or if it has not and that matters.
+    /// If the server has no ephemeral media, or it cannot be found out, and that matters.
     pub(crate) async fn put_on(self, request: RequestBuilder, client: &Client) -> Result<RequestBuilder, Error> {
         if self == Self::Kept {
             return Ok(request);
         }
-        match client.ephemeral_support().await? {
+        let support = match client.ephemeral_support().await {
+            // Who takes it as it comes needs no answer. If the server is gone, the upload says so.
+            Err(_) if self == Self::EphemeralOrKept => EphemeralSupport::Unsupported,
+            support => support?,
+        };
+        match support {
             EphemeralSupport::Unsupported if self == Self::Ephemeral => Err(Error::NoEphemeralMedia),
             EphemeralSupport::Stable => Ok(request.query(&[(UNSTABLE_PARAMETER, "true"), (STABLE_PARAMETER, "true")])),
             EphemeralSupport::Unsupported | EphemeralSupport::Unstable => {

@@ -1,9 +1,9 @@
 //! What the server has beyond the specification: the flags of `/_matrix/client/versions`, and whether it takes
 //! resumable uploads.
 //!
-//! `/_matrix/client/versions` says the latter where Tintype answers it. Behind a proxy that path often belongs to a homeserver,
-//! which knows nothing of it; then `OPTIONS` on the upload's own path does, as the draft of resumable uploads has it
-//! ("Limits": a resource that supports them includes `Upload-Limit`).
+//! `/_matrix/client/versions` says the latter where Tintype answers it. Behind a proxy that path often belongs to a
+//! homeserver, which knows nothing of it; then `OPTIONS` on the upload's own path does, as the draft of resumable uploads
+//! has it ("Limits": a resource that supports them includes `Upload-Limit`).
 
 use std::collections::HashMap;
 

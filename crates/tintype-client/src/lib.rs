@@ -7,12 +7,12 @@
 //! | [`Client::create`], [`Client::put`] | the URI first, the bytes later (MSC2246); an interrupted upload goes on |
 //! | [`Client::download`] | the bytes, if asked also of media that is still to come; a broken download goes on |
 //! | [`Client::thumbnail`] | a picture in small |
-//! | [`Client::upload_encrypted`], [`Download::decrypt`] | encrypted attachments: the server sees neither content nor name |
+//! | [`Client::upload_encrypted`], [`Download::decrypt`] | attachments that the server cannot read |
 //! | [`Upload::ephemeral`], [`Client::delete`] | media that can be deleted again (MSC4425) |
 //!
 //! Everything is streamed: the memory that a transfer takes does not depend on its size, unless
-//! [`Download::bytes`] or [`EncryptedDownload::bytes`] is asked for. A download that ends too early is an error, never a short file. All errors are
-//! [`Error`]s, with the server's own words in [`Error::Matrix`].
+//! [`Download::bytes`] or [`EncryptedDownload::bytes`] is asked for. A download that ends too early is an error, never a
+//! short file. All errors are [`Error`]s, with the server's own words in [`Error::Matrix`].
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

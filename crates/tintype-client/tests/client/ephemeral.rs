@@ -2,7 +2,10 @@
 
 use tintype_client::{EphemeralSupport, Error, Lifetime};
 
-use crate::peer::{Act, Peer};
+use crate::{
+    peer::{Act, Peer},
+    server::Server,
+};
 
 const VERSIONS: &str = "GET /_matrix/client/versions";
 const WHOAMI: &str = "GET /_matrix/client/v3/account/whoami";
@@ -71,6 +74,13 @@ async fn a_server_that_does_not_know_it_does_not_have_it() {
 }
 
 #[tokio::test]
+async fn a_real_server_has_it() {
+    let server = Server::start().await;
+
+    assert_eq!(server.client("alice").await.ephemeral_support().await.unwrap(), EphemeralSupport::Unstable);
+}
+
+#[tokio::test]
 async fn an_answer_that_says_neither_is_an_error_and_is_not_remembered() {
     let unknown_token = || Act::refuse("401 Unauthorized", "", "M_UNKNOWN_TOKEN");
     let peer = Peer::start([Act::versions(""), unknown_token(), Act::versions("org.matrix.msc4425")]).await;
@@ -119,6 +129,16 @@ async fn who_insists_uploads_all_the_same() {
     peer.client().upload("x").lifetime(Lifetime::EphemeralOrKept).await.unwrap();
 
     assert_eq!(peer.lines()[4], "POST /_matrix/media/v3/upload?org.matrix.msc4425.ephemeral=true");
+}
+
+#[tokio::test]
+async fn who_insists_needs_no_answer() {
+    let unknown = Act::refuse("404 Not Found", "", "M_UNRECOGNIZED");
+    let peer = Peer::start([Act::versions(""), unknown, uploaded()]).await;
+
+    peer.client().upload("x").lifetime(Lifetime::EphemeralOrKept).await.unwrap();
+
+    assert_eq!(peer.lines()[1..], [WHOAMI, "POST /_matrix/media/v3/upload?org.matrix.msc4425.ephemeral=true"]);
 }
 
 #[tokio::test]
