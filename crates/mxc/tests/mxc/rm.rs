@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use crate::{
     peer::{Act, Peer},
     program::Program,
-    server::Server,
 };
 
 const MXC: &str = "mxc://example.org/abc";
@@ -27,23 +26,6 @@ async fn people_read_which_it_was_and_the_exit_code_is_the_same() {
     let lines = std::str::from_utf8(ran.result()).unwrap().lines().collect::<Vec<_>>();
     assert_eq!(lines[..2], [format!("{MXC}: deleted"), format!("{MXC}: deleted before, or never there")]);
     assert!(lines[2].starts_with(&format!("{MXC}: not deleted: not yours, not ephemeral, or never there")), "{ran:?}");
-}
-
-#[tokio::test]
-async fn what_is_uploaded_as_ephemeral_is_removed() {
-    let server = Server::start().await;
-    let (alice, bob) = (Program::of(&server, "alice").await, Program::of(&server, "bob").await);
-    alice.write("a.txt", "a");
-    let mxc = alice.run(&["upload", "a.txt", "--ephemeral"]).await.line().to_owned();
-
-    let not_his = bob.run(&["rm", &mxc]).await;
-    let removed = alice.run(&["rm", &mxc]).await;
-    let again = alice.run(&["rm", &mxc]).await;
-
-    assert!(not_his.line().starts_with(&format!("{mxc}: not deleted: ")), "{not_his:?}");
-    assert_eq!(removed.line(), format!("{mxc}: deleted"));
-    assert_eq!(again.line(), format!("{mxc}: deleted before, or never there"));
-    assert!(bob.run(&["download", &mxc]).await.error().contains(": 404 M_NOT_FOUND"));
 }
 
 #[tokio::test]

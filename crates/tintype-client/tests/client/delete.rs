@@ -1,15 +1,11 @@
 //! `DELETE /_matrix/client/unstable/org.matrix.msc4425/{origin}/{mediaId}`
 
-use tintype_client::{Deletion, EncryptedFile, Error, ErrorCode, Source};
-use tintype_testing::pattern;
+use tintype_client::{Deletion, Error, ErrorCode};
 
 use crate::{
     peer::{Act, Peer},
-    server::{Server, mxc},
+    server::mxc,
 };
-
-/// More than any buffer on the way.
-const LONG: usize = 3 * 1024 * 1024 + 7;
 
 const UNSTABLE: &str = "DELETE /_matrix/client/unstable/org.matrix.msc4425/example.org/abc";
 const STABLE: &str = "DELETE /_matrix/client/v1/media/example.org/abc";
@@ -26,58 +22,6 @@ async fn the_three_answers_are_told_apart() {
         assert_eq!(peer.lines(), [UNSTABLE]);
         assert_eq!((peer.asked()[0].header("authorization"), &peer.asked()[0].body[..]), ("Bearer token", &b""[..]));
     }
-}
-
-#[tokio::test]
-async fn what_its_owner_deletes_is_gone_for_everybody() {
-    let server = Server::start().await;
-    let (alice, bob) = (server.client("alice").await, server.client("bob").await);
-    let mxc = alice.upload(pattern(LONG)).ephemeral().await.unwrap();
-    assert!(bob.download(&mxc).await.unwrap().bytes(LONG).await.unwrap() == pattern(LONG));
-
-    assert_eq!(bob.delete(&mxc).await.unwrap(), Deletion::NotAllowed);
-    assert_eq!(alice.delete(&mxc).await.unwrap(), Deletion::Deleted);
-    assert_eq!(alice.delete(&mxc).await.unwrap(), Deletion::AlreadyGone);
-
-    assert_eq!(bob.download(&mxc).await.unwrap_err().errcode(), Some(&ErrorCode::NOT_FOUND));
-}
-
-#[tokio::test]
-async fn what_is_put_to_an_ephemeral_reservation_can_be_deleted() {
-    let server = Server::start().await;
-    let alice = server.client("alice").await;
-    let mxc = alice.create().ephemeral().await.unwrap().mxc;
-    alice.put(&mxc, "hello").await.unwrap();
-
-    assert_eq!(alice.delete(&mxc).await.unwrap(), Deletion::Deleted);
-
-    assert_eq!(alice.download(&mxc).await.unwrap_err().errcode(), Some(&ErrorCode::NOT_FOUND));
-}
-
-#[tokio::test]
-async fn a_key_bundle_is_encrypted_read_and_deleted() {
-    let server = Server::start().await;
-    let (alice, bob) = (server.client("alice").await, server.client("bob").await);
-
-    let file = alice.upload_encrypted(Source::from(pattern(LONG))).ephemeral().await.unwrap();
-    let sent = serde_json::to_string(&file).unwrap();
-    let received: EncryptedFile = serde_json::from_str(&sent).unwrap();
-    let download = bob.download(received.mxc()).await.unwrap().decrypt(&received).unwrap();
-    assert!(download.bytes(LONG).await.unwrap() == pattern(LONG));
-
-    assert_eq!(alice.delete(file.mxc()).await.unwrap(), Deletion::Deleted);
-    assert_eq!(bob.download(received.mxc()).await.unwrap_err().errcode(), Some(&ErrorCode::NOT_FOUND));
-}
-
-#[tokio::test]
-async fn what_is_not_ephemeral_is_kept() {
-    let server = Server::start().await;
-    let alice = server.client("alice").await;
-    let mxc = alice.upload("hello").await.unwrap();
-
-    assert_eq!(alice.delete(&mxc).await.unwrap(), Deletion::NotAllowed);
-
-    assert_eq!(alice.download(&mxc).await.unwrap().bytes(10).await.unwrap(), "hello");
 }
 
 #[tokio::test]
