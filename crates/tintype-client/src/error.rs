@@ -66,7 +66,7 @@ pub enum Error {
     #[error("what was received cannot be written")]
     Sink(#[source] io::Error),
     /// The server does not have ephemeral media (MSC4425). If it was to be uploaded, nothing was sent.
-    #[error("the server does not have ephemeral media (MSC4425): it would keep the media for ever")]
+    #[error("the server does not have ephemeral media (MSC4425): it would keep everything for ever")]
     NoEphemeralMedia,
     /// What was received is not what was encrypted: nothing of it may be used.
     #[error("what was received is not what was encrypted: its SHA-256 is another")]

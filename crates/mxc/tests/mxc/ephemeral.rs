@@ -21,7 +21,7 @@ async fn without_it(then: Option<Act>) -> Peer {
 #[tokio::test]
 async fn the_server_is_told_that_it_is_ephemeral() {
     for (arguments, line) in [
-        (["upload", "a.txt", "--ephemeral", "--filename", ""].as_slice(), "POST /_matrix/media/v3/upload?"),
+        (["upload", "a.txt", "--filename", "", "--ephemeral"].as_slice(), "POST /_matrix/media/v3/upload?"),
         (&["create", "--ephemeral"], "POST /_matrix/media/v1/create?"),
     ] {
         let peer = Peer::start([Act::versions("org.matrix.msc4425"), uploaded()]).await;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::{
     peer::{Act, Peer},
     program::Program,
+    server::Server,
 };
 
 const MXC: &str = "mxc://example.org/abc";
@@ -58,4 +59,20 @@ async fn a_refusal_of_another_kind_is_an_error() {
     let ran = Program::of_peer(&peer).run(&["rm", MXC]).await;
 
     assert_eq!(ran.error(), format!("deleting {MXC}: 401 M_UNKNOWN_TOKEN: So says the peer"));
+}
+
+#[tokio::test]
+async fn on_a_real_server_it_is_gone_for_everybody() {
+    let server = Server::start().await;
+    let (alice, bob) = (Program::of(&server, "alice").await, Program::of(&server, "bob").await);
+    alice.write("a.txt", "hello");
+    let mxc = alice.run(&["upload", "a.txt", "--ephemeral"]).await.line().to_owned();
+
+    let by_bob = bob.run(&["rm", &mxc, "--json"]).await.object();
+    let by_alice = alice.run(&["rm", &mxc, "--json"]).await.object();
+    let again = alice.run(&["rm", &mxc, "--json"]).await.object();
+
+    let outcomes = [by_bob, by_alice, again].map(|object| object["outcome"].clone());
+    assert_eq!(outcomes, ["not_allowed", "deleted", "already_gone"]);
+    assert!(bob.run(&["download", &mxc]).await.error().contains("404 M_NOT_FOUND"));
 }

@@ -4,7 +4,7 @@ use tintype_client::{Deletion, Error, ErrorCode};
 
 use crate::{
     peer::{Act, Peer},
-    server::mxc,
+    server::{Server, mxc},
 };
 
 const UNSTABLE: &str = "DELETE /_matrix/client/unstable/org.matrix.msc4425/example.org/abc";
@@ -72,4 +72,37 @@ async fn what_fails_on_the_way_is_tried_again() {
     assert_eq!(peer.client().delete(&mxc()).await.unwrap(), Deletion::AlreadyGone);
 
     assert_eq!(peer.lines(), [UNSTABLE; 3]);
+}
+
+#[tokio::test]
+async fn on_a_real_server_only_ephemeral_media_of_ones_own_goes() {
+    let server = Server::start().await;
+    let (alice, bob) = (server.client("alice").await, server.client("bob").await);
+    let ephemeral = alice.upload("hello").ephemeral().await.unwrap();
+    let kept = alice.upload("hello").await.unwrap();
+    let never_there = "mxc://localhost/nothing".parse().unwrap();
+
+    assert_eq!(bob.delete(&ephemeral).await.unwrap(), Deletion::NotAllowed);
+    assert_eq!(alice.delete(&kept).await.unwrap(), Deletion::NotAllowed);
+    assert_eq!(alice.delete(&never_there).await.unwrap(), Deletion::NotAllowed);
+    assert_eq!(bob.download(&ephemeral).await.unwrap().bytes(5).await.unwrap(), "hello");
+    assert_eq!(alice.delete(&ephemeral).await.unwrap(), Deletion::Deleted);
+    assert_eq!(alice.delete(&ephemeral).await.unwrap(), Deletion::AlreadyGone);
+
+    let gone = bob.download(&ephemeral).await.unwrap_err();
+    assert_eq!((gone.status(), gone.errcode()), (Some(404), Some(&ErrorCode::NOT_FOUND)));
+    assert_eq!(bob.download(&kept).await.unwrap().bytes(5).await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn on_a_real_server_what_is_put_to_an_ephemeral_uri_is_ephemeral() {
+    let server = Server::start().await;
+    let alice = server.client("alice").await;
+
+    let put = alice.create().ephemeral().await.unwrap().mxc;
+    alice.put(&put, "hello").await.unwrap();
+    let encrypted = alice.upload_encrypted("hello").ephemeral().await.unwrap();
+
+    assert_eq!(alice.delete(&put).await.unwrap(), Deletion::Deleted);
+    assert_eq!(alice.delete(encrypted.mxc()).await.unwrap(), Deletion::Deleted);
 }
