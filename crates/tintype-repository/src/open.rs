@@ -105,8 +105,8 @@ impl MediaContent {
             Self::Memory(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
             Self::Stream(stream) => stream.poll_next_unpin(context),
             Self::Growing(stream) => stream.poll_next_unpin(context),
-            Self::Ephemeral(content, life) => {
-                let bytes = ready!(content.poll_bytes(context));
+            Self::Ephemeral(guarded, life) => {
+                let bytes = ready!(guarded.poll_bytes(context));
                 // Looked at last, so that what was read while it ended is not given either.
                 if life.is_over() { Poll::Ready(Some(Err(BlobsError::BrokenOff))) } else { Poll::Ready(bytes) }
             }

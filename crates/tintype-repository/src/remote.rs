@@ -333,7 +333,7 @@ impl Repository {
                 self.remove_soon();
             }
             Err(error) => {
-                tracing::warn!(%error, media = %mxc, "media that its origin has deleted is still in the cache")
+                tracing::warn!(%error, media = %mxc, "media that its origin has deleted is still in the cache");
             }
         }
     }
@@ -456,13 +456,13 @@ impl Fetch {
         loop {
             // As with uploads: what is small and all here needs no file, what lingers does.
             let chunk = match &mut large {
-                None if !small.is_empty() => match body.next().now_or_never() {
-                    Some(chunk) => chunk,
-                    None => {
+                None if !small.is_empty() => {
+                    let Some(chunk) = body.next().now_or_never() else {
                         large = Some(self.open_file(&mut small, &labels, content_length).await?);
                         continue;
-                    }
-                },
+                    };
+                    chunk
+                }
                 None => body.next().await,
                 Some(incoming) => tokio::select! {
                     biased;

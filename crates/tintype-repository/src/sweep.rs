@@ -101,7 +101,9 @@ async fn over(inner: &Inner) -> Result<(), StorageError> {
     loop {
         let ended = inner.records.end_media(now, AT_ONCE).await?;
         inner.metrics.ended(ended.len());
-        ended.iter().for_each(|mxc| inner.ended(mxc));
+        for mxc in &ended {
+            inner.ended(mxc);
+        }
         if ended.len() < AT_ONCE as usize {
             break;
         }

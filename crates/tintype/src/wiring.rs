@@ -123,7 +123,7 @@ pub(crate) fn api(
     randomness: Arc<dyn Randomness>,
     metrics: HttpMetrics,
     request_log: Option<RequestLog>,
-) -> anyhow::Result<Endpoints> {
+) -> Endpoints {
     let tenants = config
         .server
         .iter()
@@ -153,7 +153,7 @@ pub(crate) fn api(
         clock,
         randomness,
     };
-    Ok(Endpoints::new(parts, metrics))
+    Endpoints::new(parts, metrics)
 }
 
 /// The keys of our servers. Of those that own their name here they are made, where there are none yet; of those that have

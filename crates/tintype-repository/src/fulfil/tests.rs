@@ -20,15 +20,15 @@ use tintype_federation::{
 };
 use tintype_storage::{
     blobs::Files,
-    records::{Claim, InsertReservation, Quota, Records},
+    records::{Claim, InsertReservation, MediaKind, Quota, Records},
 };
 use tintype_thumbnails::Limits;
 use tokio::{runtime::Handle, time::timeout};
 
 use super::*;
 use crate::{
-    Accounts, Append, Freeze, Local, MediaServer, Parts, Rate, Rates, RemoteRules, RemoteThumbnails, Rules,
-    ThumbnailRules, UploadProgress, WaitingLimits,
+    Accounts, Append, EphemeralRules, Freeze, Local, MediaServer, Parts, Rate, Rates, RemoteRules, RemoteThumbnails,
+    Rules, ThumbnailRules, UploadProgress, WaitingLimits,
 };
 
 /// How long something may take that has to happen: long enough for any machine, and waited for only by a failure.
@@ -66,6 +66,7 @@ fn rules() -> Rules {
             authenticate: often,
             serve_server: often,
             fetch_server: often,
+            ephemeral: often,
         },
         freeze: Freeze::Never,
         freeze_exceptions: BTreeSet::new(),
@@ -76,6 +77,7 @@ fn rules() -> Rules {
             cache_bytes: None,
             cache_age: None,
         },
+        ephemeral: EphemeralRules { max_age: None, quota: Quota::UNLIMITED },
         thumbnails: ThumbnailRules { threads: NonZeroUsize::new(1), queue: 1, limits: Limits::default(), max_sizes: 1 },
         token_cache_time: Duration::from_secs(1),
         cache_bytes: 1024 * 1024,
@@ -140,7 +142,8 @@ impl Installation {
 
     async fn reserve(&self) -> Mxc {
         let server_name = ServerName::parse("localhost").unwrap();
-        self.repository.reserve(&self.creator, server_name).await.unwrap().mxc
+        let reservation = crate::Reservation { server_name, kind: MediaKind::Kept };
+        self.repository.reserve(&self.creator, reservation).await.unwrap().mxc
     }
 
     async fn put(
@@ -154,6 +157,7 @@ impl Installation {
             content_type: b"image/png".to_vec(),
             filename: None,
             content_length: None,
+            kind: MediaKind::Kept,
         };
         self.repository.fulfil(&self.creator, mxc, upload, resumable, body).await
     }
@@ -353,7 +357,8 @@ async fn a_creation_that_is_dropped_anywhere_is_counted_if_it_was_made() {
     let installation = Installation::new().await;
     for polls in 1..MANY_POLLS {
         let server_name = ServerName::parse("localhost").unwrap();
-        let ended = polled(installation.repository.reserve(&installation.creator, server_name), polls).await;
+        let reservation = crate::Reservation { server_name, kind: MediaKind::Kept };
+        let ended = polled(installation.repository.reserve(&installation.creator, reservation), polls).await;
 
         // A later write is committed after it.
         installation.reserve().await;
@@ -446,6 +451,7 @@ async fn killed(folder: &TempDir, recorded: u64, written: &'static [u8]) -> (Mxc
         created_at: Timestamp(1_000_000),
         expires_at: Timestamp(1_000_000) + LIFETIME,
         max_pending: 1,
+        kind: MediaKind::Kept,
     };
     records.reserve(reservation).await.unwrap();
     let name = PartialName::random(&OsRandomness);

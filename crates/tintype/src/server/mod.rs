@@ -72,7 +72,7 @@ impl Server {
         let http_metrics = HttpMetrics::register(&mut registry);
         repository.register_metrics(&mut registry);
         let endpoints =
-            wiring::api(config, repository.clone(), federation, clock, randomness, http_metrics, request_log)?;
+            wiring::api(config, repository.clone(), federation, clock, randomness, http_metrics, request_log);
 
         let limits = Limits {
             max_connections: config.http.max_connections.get(),
