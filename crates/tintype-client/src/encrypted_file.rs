@@ -146,7 +146,7 @@ impl From<EncryptedFile> for Json {
             kty: KEY_TYPE.to_owned(),
             key_ops: vec!["encrypt".to_owned(), "decrypt".to_owned()],
             alg: ALGORITHM.to_owned(),
-            k: Zeroizing::new(BASE64URL.encode(&*file.key.key)),
+            k: Zeroizing::new(BASE64URL.encode(file.key.key.as_slice())),
             ext: true,
         };
         Self {
