@@ -42,7 +42,7 @@ fn file_of_another_client() -> EncryptedFile {
         "hashes": { "sha256": "tSHuF0gfMRf8113oSzCI3pamweYQ8/3lGUdNnb3SYUM" },
         "mimetype": "left over from old clients",
     });
-    serde_json::from_value(file).unwrap()
+    serde_json::from_value(file).expect("it is an EncryptedFile")
 }
 
 fn answer(bytes: &[u8]) -> Act {
