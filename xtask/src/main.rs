@@ -1,11 +1,12 @@
-//! The workspace's own commands: `cargo xtask test | bench | fuzz | ci`.
+//! The workspace's own commands: `cargo xtask test | bench | fuzz | ci | conformance`.
 
 mod bench;
+mod conformance;
 mod fuzz;
 mod test;
 mod tools;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -25,6 +26,13 @@ enum Task {
     Bench(bench::Options),
     /// Feeds what reads other servers' bytes with made-up ones, for a minute each.
     Fuzz,
+    /// Checks any Matrix server against a proposal: `conformance msc4425 --help`.
+    #[command(disable_help_flag = true)]
+    Conformance {
+        /// What the program is given.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// What is run for every change: both of `test` and `fuzz`.
     Ci,
 }
@@ -34,6 +42,7 @@ fn main() -> ExitCode {
         Task::Test => test::run(),
         Task::Fuzz => fuzz::run(),
         Task::Ci => ci(),
+        Task::Conformance { arguments } => conformance::run(&arguments),
         Task::Bench(options) => bench::run(&options).map(|()| true),
     };
     match outcome {

@@ -60,6 +60,14 @@ impl SigningKey {
         }
     }
 
+    /// A new key, which is kept nowhere.
+    ///
+    /// # Errors
+    /// None that is known: what is made can be read.
+    pub fn random(randomness: &dyn Randomness) -> Result<Self, SigningKeyError> {
+        Self::parse(&generate(randomness))
+    }
+
     /// Reads the key from a file.
     ///
     /// # Errors

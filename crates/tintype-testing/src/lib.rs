@@ -22,7 +22,7 @@ pub mod paths;
 mod pattern;
 mod peer;
 pub mod pictures;
-mod port;
+pub mod port;
 mod script;
 mod server;
 pub mod tls;

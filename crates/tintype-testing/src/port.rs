@@ -12,7 +12,7 @@ const COUNT: u16 = 10_000;
 const TRIES: u32 = 1_000;
 
 /// A port on 127.0.0.1 that nothing listens on. They are chosen at random, so that programs that run at once hardly meet.
-pub(crate) fn free() -> u16 {
+pub fn free() -> u16 {
     free_at(Ipv4Addr::LOCALHOST.into())
 }
 
