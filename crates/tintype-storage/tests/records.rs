@@ -11,8 +11,8 @@ use tintype_domain::{ContentHash, Mxc, OsRandomness, Timestamp, UserId};
 use tintype_storage::{
     blobs::Location,
     records::{
-        Body, InsertMedia, InsertOutcome, InsertThumbnail, NewBlob, Quota, Records, ThumbnailContent, ThumbnailKey,
-        ThumbnailMethod, ThumbnailOutcome, TokenRecord, Usage,
+        Body, InsertMedia, InsertOutcome, InsertThumbnail, NewBlob, NewLifetime, Quota, Records, ThumbnailContent,
+        ThumbnailKey, ThumbnailMethod, ThumbnailOutcome, TokenRecord, Usage,
     },
 };
 
@@ -40,6 +40,7 @@ fn media(id: &str, body: &'static [u8]) -> InsertMedia {
         uploader: UserId::parse("@alice:example.org").unwrap(),
         created_at: Timestamp(1_000),
         quota: Quota::UNLIMITED,
+        lifetime: NewLifetime::Kept,
     }
 }
 

@@ -4,12 +4,12 @@
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use tintype_domain::{ContentHash, Mxc, OsRandomness, Timestamp, UserId};
+use tintype_domain::{ContentHash, Lifetime, Mxc, OsRandomness, Timestamp, UserId};
 use tintype_storage::{
     blobs::Location,
     records::{
-        Body, EvictRemote, Evicted, InsertMedia, InsertOutcome, InsertRemote, InsertThumbnail, NewBlob, Quota, Records,
-        RemoteKey, RemoteResponse, RemoteUsage, ThumbnailKey, ThumbnailMethod, ThumbnailOutcome,
+        Body, EvictRemote, Evicted, InsertMedia, InsertOutcome, InsertRemote, InsertThumbnail, NewBlob, NewLifetime,
+        Quota, Records, RemoteKey, RemoteResponse, RemoteUsage, ThumbnailKey, ThumbnailMethod, ThumbnailOutcome,
     },
 };
 
@@ -54,6 +54,7 @@ fn remote(key: RemoteKey, blob: NewBlob, fetched_at: i64) -> InsertRemote {
         content_type: b"text/plain; \xff".to_vec(),
         filename: Some("grüße.txt".to_owned()),
         fetched_at: Timestamp(fetched_at),
+        lifetime: Lifetime::Kept,
     }
 }
 
@@ -66,6 +67,7 @@ fn local(id: &str, blob: NewBlob) -> InsertMedia {
         uploader: UserId::parse("@alice:example.org").unwrap(),
         created_at: Timestamp(1),
         quota: Quota::UNLIMITED,
+        lifetime: NewLifetime::Kept,
     }
 }
 

@@ -12,7 +12,7 @@ use tintype_storage::{
     blobs::PartialName,
     records::{
         Body, Claim, ClaimOutcome, ClaimPartial, Expired, Fulfil, InsertMedia, InsertOutcome, InsertReservation,
-        NewBlob, Partial, Quota, Records, Release, ReleasePartial, ReserveOutcome,
+        MediaKind, NewBlob, NewLifetime, Partial, Quota, Records, Release, ReleasePartial, ReserveOutcome,
     },
 };
 
@@ -61,6 +61,7 @@ fn reservation(creator: &str, id: &str, now: i64, expires_at: i64, max_pending: 
         created_at: Timestamp(now),
         expires_at: Timestamp(expires_at),
         max_pending,
+        kind: MediaKind::Kept,
     }
 }
 
@@ -88,6 +89,7 @@ fn fulfil(id: &str, holder: i64, quota: Quota) -> Fulfil {
         uploader: user("@alice:example.org"),
         created_at: Timestamp(0),
         quota,
+        lifetime: NewLifetime::Kept,
     };
     Fulfil { holder, media }
 }
