@@ -137,7 +137,7 @@ impl Metrics {
         self.remote_cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    pub(crate) fn removals_pending(&self, files: usize) {
+    pub(crate) fn removals_pending(&self, files: u64) {
         self.removals_pending.set(i64::try_from(files).unwrap_or(i64::MAX));
     }
 

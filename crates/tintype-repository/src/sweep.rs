@@ -53,6 +53,10 @@ pub(crate) fn what_expires(inner: &Arc<Inner>) {
     let observed: Observed = Arc::downgrade(inner);
     let mut alarm = inner.clock.reaches(inner.clock.now() + EVERY);
     inner.background.while_open(async move {
+        // What was deleted before the last stop is still owed, and its minute may be over.
+        if let Some(inner) = observed.upgrade() {
+            remove_unneeded(&inner).await;
+        }
         loop {
             alarm.await;
             let Some(inner) = observed.upgrade() else { return };
@@ -70,11 +74,15 @@ pub(crate) fn what_expires(inner: &Arc<Inner>) {
             if let Err(error) = count(&inner).await {
                 tracing::warn!(%error, "requests for media could not be counted; it is tried again");
             }
-            if let Err(error) = unneeded(&inner).await {
-                tracing::warn!(%error, "files of deleted media could not be removed; it is tried again");
-            }
+            remove_unneeded(&inner).await;
         }
     });
+}
+
+async fn remove_unneeded(inner: &Inner) {
+    if let Err(error) = unneeded(inner).await {
+        tracing::warn!(%error, "files of deleted media could not be removed; it is tried again");
+    }
 }
 
 async fn expired(inner: &Inner) -> Result<(), StorageError> {
@@ -164,17 +172,15 @@ async fn unused(inner: &Inner) -> Result<(), StorageError> {
 pub(crate) async fn unneeded(inner: &Inner) -> Result<(), StorageError> {
     loop {
         let queued = inner.records.removals(AT_ONCE).await?;
-        let (mut removed, mut stuck) = (Vec::new(), 0);
+        let mut removed = Vec::new();
         for location in queued {
             match inner.blobs.remove(&location).await {
                 Ok(()) => removed.push(location),
                 Err(error) => {
                     tracing::warn!(%error, location = location.as_str(), "a file could not be removed; it is tried again");
-                    stuck += 1;
                 }
             }
         }
-        inner.metrics.removals_pending(stuck);
         let more = removed.len() == AT_ONCE as usize;
         if !removed.is_empty() {
             inner.records.removed(removed).await?;
@@ -183,6 +189,7 @@ pub(crate) async fn unneeded(inner: &Inner) -> Result<(), StorageError> {
             break;
         }
     }
+    inner.metrics.removals_pending(inner.records.owed_removals().await?.0);
     // Small media is in the database: what was deleted is overwritten there, but the log still has it.
     if inner.log_holds_deleted.swap(false, Ordering::Relaxed) && !inner.records.checkpoint().await? {
         inner.log_holds_deleted.store(true, Ordering::Relaxed);

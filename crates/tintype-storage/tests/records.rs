@@ -11,8 +11,8 @@ use tintype_domain::{ContentHash, Mxc, OsRandomness, Timestamp, UserId};
 use tintype_storage::{
     blobs::Location,
     records::{
-        Body, InsertMedia, InsertOutcome, InsertThumbnail, NewBlob, NewLifetime, Quota, Records, ThumbnailContent, ThumbnailKey,
-        ThumbnailMethod, ThumbnailOutcome, TokenRecord, Usage,
+        Body, InsertMedia, InsertOutcome, InsertThumbnail, NewBlob, NewLifetime, Quota, Records, ThumbnailContent,
+        ThumbnailKey, ThumbnailMethod, ThumbnailOutcome, TokenRecord, Usage,
     },
 };
 

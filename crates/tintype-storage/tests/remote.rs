@@ -8,8 +8,8 @@ use tintype_domain::{ContentHash, Lifetime, Mxc, OsRandomness, Timestamp, UserId
 use tintype_storage::{
     blobs::Location,
     records::{
-        Body, EvictRemote, Evicted, InsertMedia, InsertOutcome, InsertRemote, InsertThumbnail, NewBlob, NewLifetime, Quota, Records,
-        RemoteKey, RemoteResponse, RemoteUsage, ThumbnailKey, ThumbnailMethod, ThumbnailOutcome,
+        Body, EvictRemote, Evicted, InsertMedia, InsertOutcome, InsertRemote, InsertThumbnail, NewBlob, NewLifetime,
+        Quota, Records, RemoteKey, RemoteResponse, RemoteUsage, ThumbnailKey, ThumbnailMethod, ThumbnailOutcome,
     },
 };
 

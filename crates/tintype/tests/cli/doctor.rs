@@ -11,6 +11,8 @@ use rustls::{
     crypto::ring,
     pki_types::{PrivateKeyDer, pem::PemObject as _},
 };
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use tintype_domain::{Clock as _, SystemClock};
 use tintype_testing::{
     FakeHomeserver,
     tls::{Certificate, authority_pem},
@@ -44,7 +46,7 @@ fn a_sound_installation_has_a_line_for_each_part() {
     let ran = Installation::empty().run(&["doctor"]);
 
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    for what in ["database", "blobs", "signing key of localhost"] {
+    for what in ["database", "blobs", "removals", "signing key of localhost"] {
         assert!(line(&ran, what).starts_with("ok "), "{ran:?}");
     }
 }
@@ -100,6 +102,34 @@ fn a_file_that_is_no_database_is_found() {
 
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(line(&ran, "database").starts_with("FAIL "), "{ran:?}");
+}
+
+/// A file that was to be removed so many minutes ago, as a server leaves it whose storage refuses.
+async fn owe_a_removal(installation: &Installation, minutes: i64) {
+    let database = installation.path().join("tintype-data/tintype.db");
+    let mut database = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(database)).await.unwrap();
+    sqlx::query("INSERT INTO removals (location, queued_at) VALUES ($1, $2)")
+        .bind(format!("{}-001122334455", "ab".repeat(32)))
+        .bind(SystemClock.now().as_millis() - minutes * 60_000)
+        .execute(&mut database)
+        .await
+        .unwrap();
+    database.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_removed_is_found_after_ten_minutes() {
+    for (minutes, code, grade) in [(2, 0, "ok "), (25, 1, "FAIL ")] {
+        let installation = Installation::empty();
+        assert_eq!(installation.run(&["doctor"]).code, Some(0));
+        owe_a_removal(&installation, minutes).await;
+
+        let ran = installation.run(&["doctor"]);
+
+        assert_eq!(ran.code, Some(code), "{ran:?}");
+        assert!(line(&ran, "removals").starts_with(grade), "{ran:?}");
+        assert!(line(&ran, "removals").contains("removed: 1"), "{ran:?}");
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod support;
 
 mod asynchronous;
 mod damaged_blobs;
+mod deletions;
 mod endless_media;
 mod full_disk;
 mod idle_connections;

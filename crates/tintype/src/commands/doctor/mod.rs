@@ -6,7 +6,7 @@ use std::{fmt, process::ExitCode, sync::Arc};
 
 use futures_util::future::join_all;
 use serde_json::Value;
-use tintype_domain::{OsRandomness, SystemClock};
+use tintype_domain::{Clock as _, OsRandomness, SystemClock};
 use tintype_federation::{Outbound, SigningKey};
 use tintype_homeserver::{Asker, Credentials, Homeserver, HomeserverError, Masquerade, http_client};
 use tintype_storage::blobs::Files;
@@ -24,6 +24,9 @@ const HOMESERVER: Duration = Duration::from_secs(5);
 
 /// How long it may take to connect to one address of another server.
 const CONNECT: Duration = Duration::from_secs(2);
+
+/// After how many minutes a file that is to be removed is stuck. The server tries each minute.
+const STUCK_MINUTES: i64 = 10;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -70,8 +73,11 @@ impl fmt::Display for Finding {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = impatient(arguments.file.load()?);
     let findings = block_on(async {
-        let mut findings =
-            vec![Finding::new("database", database(&config).await), Finding::new("blobs", blobs(&config).await)];
+        let mut findings = vec![
+            Finding::new("database", database(&config).await),
+            Finding::new("blobs", blobs(&config).await),
+            Finding::new("removals", removals(&config).await),
+        ];
         let outbound = match wiring::outbound(&config, Arc::new(SystemClock), Handle::current()) {
             Ok(outbound) => Some(outbound),
             Err(error) => {
@@ -154,6 +160,28 @@ async fn blobs(config: &Config) -> Result<String, String> {
     files.probe().await.map_err(|error| error.to_string())?;
     let free = Files::free_space(&path).map_err(|error| error.to_string())?;
     Ok(format!("{} can be written, read and removed; {} MiB are free", path.display(), free / (1024 * 1024)))
+}
+
+/// Whether the files of what was deleted go. Nobody can read them any more, but they should not be there.
+async fn removals(config: &Config) -> Outcome {
+    let Ok(records) = wiring::records(config).await else {
+        return Outcome::Note("not looked at: the database cannot be opened".to_owned());
+    };
+    let owed = records.owed_removals().await;
+    records.close().await;
+    let (files, oldest) = match owed {
+        Ok(owed) => owed,
+        Err(error) => return Outcome::Failed(error.to_string()),
+    };
+    let Some(oldest) = oldest else { return Outcome::Ok("no file of deleted media is left".to_owned()) };
+    let minutes = SystemClock.now().as_millis().saturating_sub(oldest.as_millis()) / 60_000;
+    if minutes < STUCK_MINUTES {
+        return Outcome::Ok(format!("files of deleted media that are soon to be removed: {files}"));
+    }
+    Outcome::Failed(format!(
+        "files of deleted media that should have been removed: {files}, the first of them {minutes} minutes ago; if the \
+         server is running, its log says why they cannot be"
+    ))
 }
 
 /// A homeserver that refuses a token nobody has is a homeserver that can be asked.

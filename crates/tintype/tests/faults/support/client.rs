@@ -197,6 +197,33 @@ impl Client {
         Ok((answer.status, answer.offset))
     }
 
+    /// Uploads ephemeral media (MSC4425).
+    pub fn upload_ephemeral(&self, body: &[u8]) -> io::Result<String> {
+        let mut connection = Connection::open(self.address)?;
+        let head = format!(
+            "POST /_matrix/media/v3/upload?org.matrix.msc4425.ephemeral=true HTTP/1.1\r\nHost: localhost\r\n\
+             Authorization: Bearer {}\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n\r\n",
+            self.token,
+            body.len()
+        );
+        connection.send(head.as_bytes())?;
+        connection.send(body)?;
+        Ok(connection.response()?.content_uri())
+    }
+
+    /// Deletes ephemeral media.
+    pub fn delete(&self, content_uri: &str) -> io::Result<Response> {
+        let path = content_uri.strip_prefix("mxc://").expect("it is an MXC URI");
+        let mut connection = Connection::open(self.address)?;
+        let head = format!(
+            "DELETE /_matrix/client/unstable/org.matrix.msc4425/{path} HTTP/1.1\r\nHost: localhost\r\n\
+             Authorization: Bearer {}\r\n\r\n",
+            self.token
+        );
+        connection.send(head.as_bytes())?;
+        connection.response()
+    }
+
     pub fn download_head(&self, content_uri: &str) -> String {
         let path = content_uri.strip_prefix("mxc://").expect("it is an MXC URI");
         format!(

@@ -29,7 +29,8 @@ impl Installation {
             "data_dir = \"{}\"\n\
              http.listen = [\"127.0.0.1:0\"]\n\
              telemetry.listen = \"unix:{}\"\n\
-             limits.rates = {{ upload = {unlimited}, download = {unlimited}, authenticate = {unlimited} }}\n\
+             limits.rates = {{ upload = {unlimited}, ephemeral = {unlimited}, download = {unlimited}, \
+             authenticate = {unlimited} }}\n\
              {keys}\n",
             self.data_dir().display(),
             self.folder.path().join(telemetry).display(),

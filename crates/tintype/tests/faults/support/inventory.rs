@@ -19,6 +19,8 @@ pub struct Media {
 #[derive(Debug)]
 pub struct Inventory {
     pub media: Vec<Media>,
+    /// The locations of what was deleted and whose files are still to be removed.
+    pub removals: BTreeSet<String>,
 }
 
 impl Inventory {
@@ -33,15 +35,18 @@ impl Inventory {
             }
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let (media, locations, partials) = runtime.block_on(read(&copy.path().join("tintype.db")));
-        assert_eq!(blob_files(&data_dir.join("media")), locations, "files (left) and records of blobs (right)");
+        let (media, locations, removals, partials) = runtime.block_on(read(&copy.path().join("tintype.db")));
+        // A file that is owed is there, or was removed just now.
+        let mut there = blob_files(&data_dir.join("media"));
+        there.retain(|name| locations.contains(name) || !removals.contains(name));
+        assert_eq!(there, locations, "files (left) and records of blobs (right)");
         let files = list(&data_dir.join("media/partial")).map(|path| name_of(&path)).collect::<BTreeSet<_>>();
         assert_eq!(files, partials, "files (left) and records (right) of uploads that can be continued");
-        Self { media }
+        Self { media, removals }
     }
 }
 
-async fn read(database: &Path) -> (Vec<Media>, BTreeSet<String>, BTreeSet<String>) {
+async fn read(database: &Path) -> (Vec<Media>, BTreeSet<String>, BTreeSet<String>, BTreeSet<String>) {
     let options = SqliteConnectOptions::new().filename(database);
     let mut database = SqliteConnection::connect_with(&options).await.expect("the database opens");
     let verdict: String =
@@ -88,23 +93,37 @@ async fn read(database: &Path) -> (Vec<Media>, BTreeSet<String>, BTreeSet<String
         .fetch_all(&mut database)
         .await
         .expect("blobs can be listed");
+    let undead: i64 = sqlx::query_scalar(
+        "SELECT (SELECT COUNT(*) FROM media JOIN tombstones USING (server_name, media_id))
+              + (SELECT COUNT(*) FROM reservations JOIN tombstones USING (server_name, media_id))
+              + (SELECT COUNT(*) FROM thumbnails JOIN tombstones USING (server_name, media_id))
+              + (SELECT COUNT(*) FROM blobs JOIN removals USING (location))",
+    )
+    .fetch_one(&mut database)
+    .await
+    .expect("tombstones can be listed");
+    assert_eq!(undead, 0, "what was deleted and is still there");
+    let removals: Vec<String> = sqlx::query_scalar("SELECT location FROM removals")
+        .fetch_all(&mut database)
+        .await
+        .expect("removals can be listed");
     let partials: Vec<String> = sqlx::query_scalar("SELECT partial FROM reservations WHERE partial IS NOT NULL")
         .fetch_all(&mut database)
         .await
         .expect("partial uploads can be listed");
     database.close().await.expect("the copy closes");
-    (media, locations.into_iter().collect(), partials.into_iter().collect())
+    (media, locations.into_iter().collect(), removals.into_iter().collect(), partials.into_iter().collect())
 }
 
 /// The names of all blobs in a media folder.
 fn blob_files(media_dir: &Path) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for first in folders(media_dir).filter(|path| !path.ends_with("tmp") && !path.ends_with("pending")) {
-        for second in folders(&first) {
-            names.extend(list(&second).map(|path| name_of(&path)));
-        }
-    }
-    names
+    blobs(media_dir).iter().map(|path| name_of(path)).collect()
+}
+
+/// The files of all blobs in a media folder.
+pub fn blobs(media_dir: &Path) -> Vec<PathBuf> {
+    let shards = folders(media_dir).filter(|path| !path.ends_with("tmp") && !path.ends_with("pending"));
+    shards.flat_map(|first| folders(&first).collect::<Vec<_>>()).flat_map(|second| list(&second)).collect()
 }
 
 fn name_of(path: &Path) -> String {

@@ -15,7 +15,7 @@ use std::{
 pub use self::{
     client::{Client, Connection, Response, closes_within},
     installation::Installation,
-    inventory::{Inventory, assert_nothing_unfinished, partial, unfinished},
+    inventory::{Inventory, assert_nothing_unfinished, blobs, partial, unfinished},
     random::Random,
     server::Server,
 };
