@@ -95,6 +95,11 @@ pub async fn run(target: Target, own: Option<OwnServer>, names: &[Names], day: D
         servers::check(asker.as_ref(), &subject, &target.tokens.first, *names, &mut report).await;
     }
     downloading::check(origin.as_ref(), &subject, &target.tokens.first, names, day, &mut report).await;
+    // Last, since a notice would take its time; and only who asked for the media could have got one.
+    let told = origin.as_ref().filter(|_| target.federation.is_some());
+    for names in names {
+        report.add(checks::NO_NOTICE, *names, servers::nobody_is_told(told));
+    }
     Ok(report)
 }
 

@@ -41,11 +41,6 @@ pub(crate) fn skip<T>(why: impl Into<String>) -> Verdict<T> {
     Err(Trouble::Skip(why.into()))
 }
 
-/// Passes without a remark.
-pub(crate) fn pass() -> Verdict {
-    Ok(String::new())
-}
-
 /// One check that was made.
 #[derive(Debug, Clone)]
 pub struct Line {
