@@ -71,7 +71,7 @@ impl Uploader<'_> {
             self.subject.delete_own(self.names, &mxc, self.token()).await?;
             Ok(mxc)
         };
-        delete.await.map_err(|trouble: crate::report::Trouble| format!("nothing could be deleted: {trouble:?}"))
+        delete.await.map_err(|trouble: crate::report::Trouble| format!("nothing could be deleted: {trouble}"))
     }
 
     async fn upload_flag(&self) -> Verdict {

@@ -183,6 +183,17 @@ async fn without_a_server_of_its_own_the_program_says_what_it_could_not_check() 
     assert_eq!(report.skipped().len(), 11);
 }
 
+#[tokio::test]
+async fn where_nothing_can_be_uploaded_nothing_is_checked() {
+    let server = TestServer::federating("ours", "").await;
+    let mut target = target(&server, url_of(&server)).await;
+    target.tokens.first = "nobody's".to_owned();
+
+    let error = run(target, None, &[Names::Unstable], Day::NotAwaited).await.unwrap_err().to_string();
+
+    assert!(error.ends_with("the upload answered 401 (M_UNKNOWN_TOKEN) and no content_uri"), "{error}");
+}
+
 #[test]
 fn every_check_has_its_row_in_the_book() {
     let page = include_str!("../../docs/src/msc4425-conformance.md");
