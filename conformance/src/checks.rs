@@ -40,11 +40,11 @@ checks! {
     TOLD_THUMBNAIL = "told-thumbnail", "Over federation, ephemeral media is denoted in the media metadata during thumbnailing.";
     TOLD_KEPT = "told-kept", "Like the Client-Server API changes, ephemeral is optional and defaults to false.";
     GONE_SERVERS = "gone-for-servers", "The media was deleted: other servers get nothing of it, nor of its thumbnails.";
-    NO_NOTICE = "no-notice", "Notifications to other servers/users are not sent when media is deleted.";
     FETCH_EPHEMERAL = "fetch-ephemeral", "When a server downloads ephemeral media over federation: it can.";
     FETCH_THUMBNAIL = "fetch-thumbnail", "When a server downloads ephemeral media (or its thumbnail) over federation: it can.";
     FETCH_ODD = "fetch-odd-flag", "Values which aren't booleans are considered false too.";
     FETCH_DELETED = "fetch-after-deletion", "Later, when the media is deleted, the remote server also implicitly deletes it: within a day.";
     DAY_MEDIA = "day-media", "It MUST NOT cache that response for longer than 1 day.";
     DAY_THUMBNAIL = "day-thumbnail", "It MUST NOT cache that response (ephemeral media or its thumbnail) for longer than 1 day.";
+    NO_NOTICE = "no-notice", "Notifications to other servers/users are not sent when media is deleted.";
 }

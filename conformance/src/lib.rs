@@ -14,7 +14,7 @@ mod uploading;
 
 use std::{net::SocketAddr, pin::Pin, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use reqwest::{Certificate, Url, redirect::Policy};
 use tintype_domain::OwnedServerName;
 use tintype_federation::SigningKey;
@@ -25,7 +25,11 @@ pub use self::{
     names::Names,
     report::{Line, Outcome, Report},
 };
-use self::{origin::Origin, servers::Asker, subject::Subject};
+use self::{
+    origin::Origin,
+    servers::Asker,
+    subject::{Sample, Subject},
+};
 
 /// How long any answer may take, with its body.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -77,8 +81,8 @@ pub enum Day {
 /// Makes all checks that can be made, under the unstable names, and then under the stable ones if these are asked for.
 ///
 /// # Errors
-/// What keeps the program from beginning: certificates that cannot be read, an address that is in use. Whatever the
-/// server under test does is in the report.
+/// What keeps the program from beginning: certificates that cannot be read, an address that is in use, a server that takes
+/// no upload at all. Whatever else the server under test does is in the report.
 pub async fn run(target: Target, own: Option<OwnServer>, names: &[Names], day: Day) -> Result<Report> {
     let mut report = Report::default();
     let subject = Subject { http: http_client(&target)?, url: base(&target.server) };
@@ -86,6 +90,9 @@ pub async fn run(target: Target, own: Option<OwnServer>, names: &[Names], day: D
         Some(own) => Some(Origin::start(own).await.context("starting the own server")?),
         None => None,
     };
+    if let Err(trouble) = subject.upload("", &Sample::text(), &target.tokens.first).await {
+        bail!("nothing can be uploaded with the token, so nothing was checked: {trouble}");
+    }
     for names in names {
         uploading::check(&subject, &target.tokens, *names, &mut report).await;
         let asker = match (&origin, &target.federation) {
@@ -95,6 +102,11 @@ pub async fn run(target: Target, own: Option<OwnServer>, names: &[Names], day: D
         servers::check(asker.as_ref(), &subject, &target.tokens.first, *names, &mut report).await;
     }
     downloading::check(origin.as_ref(), &subject, &target.tokens.first, names, day, &mut report).await;
+    // Last, since a notice would take its time; and only who asked for the media could have got one.
+    let told = origin.as_ref().filter(|_| target.federation.is_some());
+    for names in names {
+        report.add(checks::NO_NOTICE, *names, servers::nobody_is_told(told));
+    }
     Ok(report)
 }
 

@@ -83,7 +83,7 @@ async fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("{error:#}");
-            ExitCode::from(2)
+            ExitCode::FAILURE
         }
     }
 }

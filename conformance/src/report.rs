@@ -1,6 +1,6 @@
 //! What came of the checks: a line for each, or JSON.
 
-use std::fmt;
+use std::{error::Error, fmt};
 
 use serde_json::{Value, json};
 
@@ -27,9 +27,21 @@ pub(crate) enum Trouble {
 /// What a check comes to; a remark if it passes.
 pub(crate) type Verdict<T = String> = Result<T, Trouble>;
 
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Fail(text) | Self::Skip(text)) = self;
+        f.write_str(text)
+    }
+}
+
 impl From<reqwest::Error> for Trouble {
     fn from(error: reqwest::Error) -> Self {
-        Self::Fail(format!("the request failed: {error:?}"))
+        // The outermost text names the request and its URL, the innermost the reason.
+        let mut reason: &dyn Error = &error;
+        while let Some(cause) = reason.source() {
+            reason = cause;
+        }
+        Self::Fail(format!("{error}: {reason}"))
     }
 }
 
@@ -39,11 +51,6 @@ pub(crate) fn fail<T>(seen: impl Into<String>) -> Verdict<T> {
 
 pub(crate) fn skip<T>(why: impl Into<String>) -> Verdict<T> {
     Err(Trouble::Skip(why.into()))
-}
-
-/// Passes without a remark.
-pub(crate) fn pass() -> Verdict {
-    Ok(String::new())
 }
 
 /// One check that was made.

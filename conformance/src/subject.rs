@@ -43,6 +43,7 @@ pub(crate) struct Answer {
 }
 
 /// Bytes that nobody has uploaded before.
+#[derive(Clone)]
 pub(crate) struct Sample {
     pub(crate) content_type: &'static str,
     pub(crate) bytes: Vec<u8>,
@@ -89,9 +90,11 @@ impl Answer {
         fail(format!("answered {}, not {}", self.described(), allowed.join(" or ")))
     }
 
-    /// It has to be a refusal, and must show nothing of this.
+    /// It has to be a refusal.
     pub(crate) fn gives_nothing(&self, of: &str) -> Verdict {
         match self.status {
+            // Too early says nothing of what is there.
+            429 => fail(format!("{of} was asked for too often")),
             400..500 => Ok(String::new()),
             _ => fail(format!("{of} answered {} with {} bytes", self.described(), self.body.len())),
         }

@@ -6,7 +6,7 @@ use tintype_domain::{MediaId, Mxc, OsRandomness, ServerName};
 use crate::{
     Names, Tokens,
     checks::{self, Check},
-    report::{Report, Verdict, fail, pass, skip},
+    report::{Report, Verdict, fail, skip},
     subject::{Sample, Subject, download, random_word, send, thumbnail},
 };
 
@@ -71,7 +71,7 @@ impl Uploader<'_> {
             self.subject.delete_own(self.names, &mxc, self.token()).await?;
             Ok(mxc)
         };
-        delete.await.map_err(|trouble: crate::report::Trouble| format!("nothing could be deleted: {trouble:?}"))
+        delete.await.map_err(|trouble: crate::report::Trouble| format!("nothing could be deleted: {trouble}"))
     }
 
     async fn upload_flag(&self) -> Verdict {
@@ -188,7 +188,7 @@ impl Uploader<'_> {
         let again = self.subject.put(&mxc, &Sample::text(), token).await?;
         again.gives_nothing("a PUT to the deleted ID")?;
         self.subject.get(&download(&mxc), token).await?.gives_nothing("the download")?;
-        pass()
+        Ok(String::new())
     }
 }
 
