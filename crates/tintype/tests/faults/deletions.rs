@@ -101,7 +101,9 @@ fn every_acknowledged_delete_survives_kills_and_nothing_else_is_lost() {
             };
             pieces.push(Piece::new(&client, body));
         }
-        pieces.iter().for_each(|piece| piece.state.store(UNTOUCHED, Ordering::SeqCst));
+        for piece in &pieces {
+            piece.state.store(UNTOUCHED, Ordering::SeqCst);
+        }
         let kill_after = Duration::from_micros(random.below(80_000));
         let next = AtomicUsize::new(0);
         thread::scope(|scope| {

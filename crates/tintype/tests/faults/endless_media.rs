@@ -24,7 +24,7 @@ fn media_of_another_server_is_passed_on_without_being_held_in_memory_and_cut_whe
     let head = "Content-Type: multipart/mixed; boundary=bound\r\n";
     peer.says(
         "/_matrix/federation/v1/media/download/",
-        Script::unfinished(200, head, &[begin.as_bytes()]).endless_chunks([b'x'; 64 * 1024]),
+        Script::unfinished(200, head, &[begin.as_bytes()]).endless_chunks(vec![b'x'; 64 * 1024]),
     );
     let folder = tempfile::tempdir().unwrap();
     let authority = folder.path().join("authority.pem");
