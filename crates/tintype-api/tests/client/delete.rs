@@ -69,8 +69,8 @@ async fn the_bytes_of_small_media_leave_the_database_too() {
 }
 
 fn found_on_disk(server: &TestServer, text: &str) -> bool {
-    let files =
-        std::fs::read_dir(server.data_dir()).unwrap().filter_map(|entry| std::fs::read(entry.unwrap().path()).ok());
+    let entries = std::fs::read_dir(server.data_dir()).expect("the data folder is there");
+    let files = entries.filter_map(|entry| std::fs::read(entry.ok()?.path()).ok());
     files.into_iter().any(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
 }
 
@@ -253,7 +253,7 @@ async fn the_flag_of_create_holds_for_the_upload() {
 async fn what_its_owner_forgot_ends_by_itself() {
     let (server, alice, bob, mxc) = uploaded(LARGE).await;
     let kept = alice.upload("kept").await;
-    server.advance(7 * DAY - Duration::from_secs(1));
+    server.advance(Duration::from_secs(7 * 24 * 60 * 60 - 1));
     assert_eq!(bob.get(paths::download(&mxc)).await.status(), 200);
 
     server.advance(Duration::from_secs(1));
@@ -440,7 +440,7 @@ async fn nobody_gets_a_byte_after_the_answer_whatever_races() {
     .await;
     let bob = server.user("bob").await;
     // What is kept beside its record, what has a file that others need, what has one that nobody else needs.
-    let bodies = [pattern(1_000), pattern(70_000), pattern(80_000)].map(|body| body.to_vec());
+    let bodies = [pattern(1_000), pattern(70_000), pattern(80_000)];
     let other = bob.upload(bodies[1].clone()).await;
 
     tokio::join!(

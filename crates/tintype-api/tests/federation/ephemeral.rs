@@ -67,7 +67,7 @@ async fn a_day_is_a_day_with_a_restart_in_it() {
     let mxc = ephemeral(&bob, pattern(LARGE)).await;
     assert_eq!(alice.get(paths::download(&mxc)).await.status(), 200);
     theirs.drain().await;
-    ours.advance(DAY - Duration::from_mins(5));
+    ours.advance(Duration::from_mins(24 * 60 - 5));
 
     let ours = ours.restart().await;
     assert_eq!(alice.get(paths::download(&mxc)).await.status(), 200);
@@ -87,7 +87,7 @@ async fn what_is_fetched_again_has_a_day_of_its_own() {
     assert_eq!(ours.metric("tintype_fetches_total").await, 2);
     theirs.drain().await;
 
-    ours.advance(DAY - Duration::from_mins(2));
+    ours.advance(Duration::from_mins(24 * 60 - 2));
     assert_eq!(alice.get(paths::download(&mxc)).await.status(), 200);
     ours.advance(Duration::from_mins(2));
 
@@ -103,7 +103,7 @@ async fn a_thumbnail_of_the_origin_has_a_day_of_its_own() {
     assert_eq!((thumbnail.status(), thumbnail.header("cache-control")), (200, "no-store"));
     theirs.drain().await;
 
-    ours.advance(DAY - Duration::from_mins(2));
+    ours.advance(Duration::from_mins(24 * 60 - 2));
     assert_eq!(alice.get(path.as_str()).await.status(), 200);
     ours.advance(Duration::from_mins(2));
 
@@ -115,7 +115,7 @@ async fn a_thumbnail_made_here_goes_with_what_it_was_made_from() {
     let (ours, theirs, alice, bob) = pair("", "").await;
     let mxc = ephemeral(&bob, pictures::png(600, 600)).await;
     assert_eq!(alice.get(paths::download(&mxc)).await.status(), 200);
-    ours.advance(DAY - Duration::from_hours(1));
+    ours.advance(Duration::from_hours(23));
     let path = paths::thumbnail(&mxc, "width=400&height=400");
     assert_eq!(alice.get(path.as_str()).await.status(), 200);
     theirs.drain().await;

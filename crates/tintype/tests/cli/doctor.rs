@@ -107,14 +107,15 @@ fn a_file_that_is_no_database_is_found() {
 /// A file that was to be removed so many minutes ago, as a server leaves it whose storage refuses.
 async fn owe_a_removal(installation: &Installation, minutes: i64) {
     let database = installation.path().join("tintype-data/tintype.db");
-    let mut database = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(database)).await.unwrap();
+    let database = SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(database)).await;
+    let mut database = database.expect("the database can be opened");
     sqlx::query("INSERT INTO removals (location, queued_at) VALUES ($1, $2)")
         .bind(format!("{}-001122334455", "ab".repeat(32)))
         .bind(SystemClock.now().as_millis() - minutes * 60_000)
         .execute(&mut database)
         .await
-        .unwrap();
-    database.close().await.unwrap();
+        .expect("the row can be written");
+    database.close().await.expect("the database closes");
 }
 
 #[tokio::test]
