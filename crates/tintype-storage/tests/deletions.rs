@@ -182,7 +182,7 @@ async fn files_are_queued_with_the_last_reference_and_not_before() {
     assert!(database.is_there("two").await);
 
     database.delete("two", owner(), NOW).await;
-    assert_eq!(database.removals().await, [location.clone()]);
+    assert_eq!(database.removals().await, std::slice::from_ref(&location));
     assert!(!database.records.is_recorded(&location).await.unwrap());
     assert_eq!(database.records.owed_removals().await.unwrap(), (1, Some(Timestamp(NOW))));
 
@@ -374,7 +374,7 @@ async fn copies_end_in_time_however_often_they_are_used() {
     let end = async |by| database.records.end_remote(Timestamp(by), Timestamp(NOW), 100).await.unwrap();
 
     assert_eq!(end(END - 1).await, []);
-    assert_eq!(end(END).await, [ephemeral.key.clone()]);
+    assert_eq!(end(END).await, std::slice::from_ref(&ephemeral.key));
 
     assert_eq!(database.records.find_remote(&ephemeral.key).await.unwrap(), None);
     assert!(database.records.find_remote(&kept.key).await.unwrap().is_some());
