@@ -3,7 +3,7 @@
 use tintype_domain::Mxc;
 use tintype_storage::records::{DeleteMedia, DeleteOutcome, Deleter, RecordsError};
 
-use crate::{Caller, RateLimited, Repository, StorageError, background::Observed, rates::Action, sweep};
+use crate::{Caller, RateLimited, Repository, StorageError, rates::Action, sweep};
 
 /// Why nothing was deleted.
 #[derive(Debug, thiserror::Error)]
@@ -73,12 +73,6 @@ impl Repository {
 
     /// Removes files of what was deleted, without waiting for the next sweep.
     pub(crate) fn remove_soon(&self) {
-        let observed: Observed = std::sync::Arc::downgrade(&self.0);
-        self.0.background.while_open(async move {
-            let Some(inner) = observed.upgrade() else { return };
-            if let Err(error) = sweep::unneeded(&inner).await {
-                tracing::warn!(%error, "files of deleted media could not be removed; it is tried again");
-            }
-        });
+        sweep::unneeded_soon(&self.0);
     }
 }

@@ -174,6 +174,10 @@ struct Inner {
     arrivals: Arrivals,
     fetches: Fetches,
     lives: Lives,
+    /// Held by whoever removes files of what was deleted.
+    removing: tokio::sync::Mutex<()>,
+    /// Whether somebody is about to.
+    removal_is_due: AtomicBool,
     /// Whether something was deleted since the log of the database was last emptied.
     log_holds_deleted: AtomicBool,
     uses: Arc<MediaUses>,
@@ -214,6 +218,8 @@ impl Repository {
             arrivals: Arrivals::default(),
             fetches: Fetches::default(),
             lives: Lives::default(),
+            removing: tokio::sync::Mutex::default(),
+            removal_is_due: AtomicBool::new(false),
             // Nobody knows what an earlier process left.
             log_holds_deleted: AtomicBool::new(true),
             uses: Arc::default(),

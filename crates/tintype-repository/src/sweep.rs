@@ -169,19 +169,44 @@ async fn unused(inner: &Inner) -> Result<(), StorageError> {
 }
 
 /// Removes the files of what was deleted. One that cannot be removed stays in the queue, and holds up no other.
-pub(crate) async fn unneeded(inner: &Inner) -> Result<(), StorageError> {
+async fn unneeded(inner: &Inner) -> Result<(), StorageError> {
+    let _alone = inner.removing.lock().await;
+    remove_queued(inner).await
+}
+
+/// The same, soon. Of many who want it at once only the first one has to be heard.
+pub(crate) fn unneeded_soon(inner: &Arc<Inner>) {
+    if inner.removal_is_due.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let observed: Observed = Arc::downgrade(inner);
+    inner.background.while_open(async move {
+        let Some(inner) = observed.upgrade() else { return };
+        let _alone = inner.removing.lock().await;
+        // Whoever comes from now on may have queued what is not seen below.
+        inner.removal_is_due.store(false, Ordering::Release);
+        if let Err(error) = remove_queued(&inner).await {
+            tracing::warn!(%error, "files of deleted media could not be removed; it is tried again");
+        }
+    });
+}
+
+async fn remove_queued(inner: &Inner) -> Result<(), StorageError> {
+    let mut stuck = 0;
     loop {
-        let queued = inner.records.removals(AT_ONCE).await?;
+        // The oldest come first: those that could not be removed a moment ago are in front.
+        let queued = inner.records.removals(AT_ONCE.saturating_add(stuck)).await?;
         let mut removed = Vec::new();
-        for location in queued {
+        for location in queued.into_iter().skip(stuck as usize) {
             match inner.blobs.remove(&location).await {
                 Ok(()) => removed.push(location),
                 Err(error) => {
                     tracing::warn!(%error, location = location.as_str(), "a file could not be removed; it is tried again");
+                    stuck += 1;
                 }
             }
         }
-        let more = removed.len() == AT_ONCE as usize;
+        let more = !removed.is_empty();
         if !removed.is_empty() {
             inner.records.removed(removed).await?;
         }
