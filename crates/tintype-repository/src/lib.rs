@@ -11,6 +11,7 @@ mod arrivals;
 mod attempt;
 mod authenticate;
 mod background;
+mod content;
 mod delete;
 mod fulfil;
 mod held;
@@ -65,10 +66,11 @@ use self::{
 pub use self::{
     arrivals::Arriving,
     authenticate::{Accounts, AuthenticateError, Local},
+    content::{Content, GrowingContent, MediaContent},
     delete::DeleteError,
     fulfil::{Completion, FulfilError, Fulfilled, Kept, RETRY_WHILE_RECEIVING, Resumable},
     media_use::ClientFamily,
-    open::{Content, GrowingContent, MediaContent, OpenError, Opened, OpenedArriving, OpenedMedia},
+    open::{OpenError, Opened, OpenedArriving, OpenedMedia},
     rates::{Rate, RateLimited},
     receive::{BodyError, ReceiveError, Received, Upload},
     remote::{FromOrigin, RemoteError},

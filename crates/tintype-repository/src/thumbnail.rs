@@ -15,8 +15,9 @@ use tintype_thumbnails::{Dimensions, Method, PoolError, Request, Thumbnail, Thum
 
 use crate::{
     Caller, Content, FromOrigin, OpenError, RateLimited, Repository, StorageError,
+    content::{Source, living},
     lives::Life,
-    open::{CachedMedia, Source, in_memory, living},
+    open::{CachedMedia, in_memory},
     rates::Action,
 };
 
