@@ -4,7 +4,7 @@
 //! still waits for; so whoever asks how far it came, goes on, or cancels, first ends a resumable request that is under
 //! way. A plain `PUT` is never disturbed.
 
-use std::io::ErrorKind;
+use std::{io::ErrorKind, time::Duration};
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -24,6 +24,13 @@ use crate::{
 
 /// How often a request that ended another one tries to take its place before somebody else does.
 const TRIES: usize = 5;
+
+/// How often a request is looked for that has claimed an upload and is not known yet; on a busy machine its task may take a
+/// while to go on.
+const LOOKS: usize = 400;
+
+/// Between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// How far an upload has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,14 +66,16 @@ impl Repository {
         if !self.0.is_ours(mxc) {
             return Err(FulfilError::NotFound);
         }
-        let mut tries = TRIES;
+        let mut looks = LOOKS;
         let reservation = loop {
             self.take_over(caller, mxc).await?;
             let reservation = self.0.records.find_reservation(mxc).await?;
-            tries -= 1;
+            looks -= 1;
             match &reservation {
-                // A resumable request has just claimed it, and can be ended in a moment.
-                Some(found) if found.held && found.partial.is_some() && tries > 0 => tokio::task::yield_now().await,
+                // A resumable request has just claimed it, and can be ended in a moment: as soon as its task has gone on.
+                Some(found) if found.held && found.partial.is_some() && looks > 0 => {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
                 _ => break reservation,
             }
         };

@@ -75,6 +75,31 @@ fn found_on_disk(server: &TestServer, text: &str) -> bool {
 }
 
 #[tokio::test]
+async fn a_file_that_cannot_be_removed_is_unreadable_and_tried_again_each_minute() {
+    let (server, alice, bob, mxc) = uploaded(LARGE).await;
+    let file = server.blobs().pop().expect("large media has a file");
+    // Nobody can remove a folder as a file, not even root.
+    std::fs::remove_file(&file).expect("the file can be removed");
+    std::fs::create_dir(&file).expect("there can be a folder in its place");
+
+    assert_eq!(delete(&alice, &mxc).await.status(), 200);
+
+    until("the removal is owed", async || server.metric("tintype_removals_pending").await == 1).await;
+    let paths = [paths::download(&mxc), paths::thumbnail(&mxc, "width=8&height=8")];
+    for path in &paths {
+        assert_eq!(bob.get(path.as_str()).await.error(), not_found());
+        assert_eq!(bob.get(path.as_str()).header("range", "bytes=0-1").await.error(), not_found());
+        assert_eq!(bob.head(path.as_str()).await.status(), 404);
+    }
+    assert_eq!(server.anonymous().get(paths::legacy_download(&mxc)).await.error(), not_found());
+    std::fs::remove_dir(&file).expect("the folder can be removed");
+    std::fs::write(&file, "bytes that are owed").expect("there can be a file again");
+    server.advance(Duration::from_mins(1));
+    until("the file is removed", async || server.blobs().is_empty()).await;
+    until("nothing is owed", async || server.metric("tintype_removals_pending").await == 0).await;
+}
+
+#[tokio::test]
 async fn a_deletion_holds_after_a_restart_and_the_uri_is_never_used_again() {
     let (server, alice, _, mxc) = uploaded(LARGE).await;
     assert_eq!(delete(&alice, &mxc).await.status(), 200);
@@ -439,8 +464,8 @@ async fn nobody_gets_a_byte_after_the_answer_whatever_races() {
     )
     .await;
     let bob = server.user("bob").await;
-    // What is kept beside its record, what has a file that others need, what has one that nobody else needs.
-    let bodies = [pattern(1_000), pattern(70_000), pattern(80_000)];
+    // A picture that is kept beside its record, what has a file that others need, what has one that nobody else needs.
+    let bodies = [pictures::png(48, 48), pattern(70_000), pattern(80_000)];
     let other = bob.upload(bodies[1].clone()).await;
 
     tokio::join!(

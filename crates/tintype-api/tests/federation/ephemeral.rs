@@ -187,3 +187,18 @@ async fn a_deletion_at_the_origin_cuts_what_it_is_giving() {
     assert_eq!(download.aborted().await, "");
     ours.holds_nothing().await;
 }
+
+#[tokio::test]
+async fn a_reader_is_cut_when_its_day_is_over() {
+    let (ours, _theirs, alice, bob) = pair("", "").await;
+    // More than the buffers of a connection take.
+    let mxc = ephemeral(&bob, pattern(40 * 1024 * 1024)).await;
+    assert_eq!(alice.get(paths::download(&mxc)).await.status(), 200);
+    let mut download = alice.get(paths::download(&mxc)).open().await;
+    download.bytes(1).await;
+
+    ours.advance(DAY);
+    until("it is gone from the disk", async || ours.blobs().is_empty()).await;
+
+    assert!(download.aborted().await.len() < 32 * 1024 * 1024);
+}
