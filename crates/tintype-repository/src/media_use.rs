@@ -4,10 +4,7 @@
 //! A counter for each combination, since there are only so many: counting is one addition, on every thread at once. Every
 //! minute what was added goes to the records, summed by day.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::{
     collector::Collector,
@@ -16,6 +13,7 @@ use prometheus_client::{
 };
 use tintype_domain::Timestamp;
 use tintype_storage::records::{MediaAge, MediaEndpoint, MediaRequestOutcome, MediaRequests};
+use tokio::sync::Mutex;
 
 /// A family of clients, by what they call themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,15 +177,15 @@ impl MediaUses {
         keep: impl AsyncFnOnce(Vec<MediaRequests>) -> Result<(), E>,
     ) -> Result<(), E> {
         let day = now.as_millis().div_euclid(24 * 60 * 60 * 1000);
+        // Held until it is kept: two at once would both keep the same.
+        let mut recorded = self.recorded.lock().await;
         let counted = self.counters.iter().map(|counter| counter.load(Ordering::Relaxed)).collect::<Vec<_>>();
-        let rows = {
-            let recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
-            let rows = (0..COUNTERS).filter(|at| counted[*at] > recorded[*at]);
-            rows.map(|at| MediaRequests { day, requests: counted[at] - recorded[at], ..kind(at) }).collect::<Vec<_>>()
-        };
+        let rows = (0..COUNTERS).filter(|at| counted[*at] > recorded[*at]);
+        let rows = rows.map(|at| MediaRequests { day, requests: counted[at] - recorded[at], ..kind(at) });
+        let rows = rows.collect::<Vec<_>>();
         if !rows.is_empty() {
             keep(rows).await?;
-            *self.recorded.lock().unwrap_or_else(PoisonError::into_inner) = counted;
+            *recorded = counted;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::{
 
 use tintype_storage::{
     blobs::{Files, Sweep},
-    records::{EvictRemote, Expired, Records, RemoteKey, RemoteResponse, ThumbnailKey},
+    records::{EvictRemote, Expired, Records, RecordsError, RemoteKey, RemoteResponse, ThumbnailKey},
 };
 
 use crate::{Inner, StorageError, background::Observed};
@@ -129,9 +129,14 @@ async fn over(inner: &Inner) -> Result<(), StorageError> {
 }
 
 /// Writes down who asked for media.
-pub(crate) async fn count(inner: &Inner) -> Result<(), StorageError> {
-    let keep = async |requests| inner.records.count_media_requests(requests).await;
-    Ok(inner.uses.record(inner.clock.now(), keep).await?)
+pub(crate) async fn count(inner: &Arc<Inner>) -> Result<(), StorageError> {
+    let counting = Arc::clone(inner);
+    // To its end even if the sweep is given up: what is written down and not known to be would be written twice.
+    let counted = inner.background.finish(async move {
+        let keep = async |requests| counting.records.count_media_requests(requests).await;
+        counting.uses.record(counting.clock.now(), keep).await
+    });
+    Ok(counted.await.unwrap_or(Err(RecordsError::Closed))?)
 }
 
 /// Writes down what was used of the cache of remote media.
