@@ -178,6 +178,31 @@ async fn an_error_is_the_last_thing_that_a_reader_gets() {
     assert!(next(&mut stream).await.is_none());
 }
 
+/// How many files below a folder this process has open.
+fn open_below(folder: &std::path::Path) -> usize {
+    let open = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    open.filter(|path| path.starts_with(folder)).count()
+}
+
+#[tokio::test]
+async fn what_breaks_off_takes_no_room_while_a_reader_does_not_notice() {
+    let (folder, files) = folder();
+    let before = open_below(folder.path());
+    let mut incoming = files.receive().await.unwrap();
+    let growing = files.grow(&mut incoming, None).await.unwrap();
+    let mut stream = growing.stream(0, None);
+    write(&mut incoming, &growing, &pattern(2 * MIB)).await;
+    next(&mut stream).await.unwrap().unwrap();
+    assert_eq!(open_below(folder.path()), before + 2);
+
+    growing.break_off();
+    drop(incoming);
+
+    assert_eq!(open_below(folder.path()), before);
+    assert!(matches!(next(&mut stream).await, Some(Err(BlobsError::BrokenOff))));
+    assert!(next(&mut stream).await.is_none());
+}
+
 #[tokio::test]
 async fn what_is_whole_does_not_break_off() {
     let (_folder, files) = folder();

@@ -2,11 +2,13 @@
 //!
 //! Its writer reports how far it has come; readers take from the file what is there and wait for the rest. They share
 //! nothing but that one number, so that a slow reader holds up neither the writer nor another reader, and a reader that
-//! waits holds no buffer. The file may be renamed or removed meanwhile: its readers go on with the open one.
+//! waits holds no buffer. The file may be renamed or removed meanwhile: its readers go on with the open one. When it
+//! breaks off the file is closed at once, however long its readers take to notice: on a full disk nothing goes on until
+//! its space is free.
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
 
@@ -14,7 +16,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::sync::watch;
 
-use super::{BlobFile, BlobStream, BlobsError};
+use super::{BlobFile, BlobsError};
 
 /// A piece with fewer bytes is copied, rather than keep a whole pooled buffer for them.
 const SMALL: usize = 32 * 1024;
@@ -22,7 +24,8 @@ const SMALL: usize = 32 * 1024;
 /// A blob that grows.
 #[derive(Debug)]
 pub struct Growing {
-    file: BlobFile,
+    /// Nothing once it broke off.
+    file: Mutex<Option<BlobFile>>,
     length: Option<u64>,
     progress: watch::Sender<Progress>,
 }
@@ -45,7 +48,7 @@ enum End {
 
 impl Growing {
     pub(super) fn new(file: BlobFile, written: u64, length: Option<u64>) -> Self {
-        Self { file, length, progress: watch::Sender::new(Progress { written, end: End::Open }) }
+        Self { file: Mutex::new(Some(file)), length, progress: watch::Sender::new(Progress { written, end: End::Open }) }
     }
 
     /// Its length in bytes when it is whole, if that is known.
@@ -75,15 +78,18 @@ impl Growing {
         self.progress.send_modify(|now| now.end = End::Whole);
     }
 
-    /// It will never be whole: readers get an error.
+    /// It will never be whole: readers get an error, and the file is closed.
     pub fn break_off(&self) {
-        self.progress.send_if_modified(|now| {
+        let breaks = self.progress.send_if_modified(|now| {
             let open = now.end == End::Open;
             if open {
                 now.end = End::Broken;
             }
             open
         });
+        if breaks {
+            *self.file.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
     }
 
     pub(super) fn report(&self, written: u64) {
@@ -98,7 +104,6 @@ impl Growing {
             progress: self.progress.subscribe(),
             at: from,
             to: to.unwrap_or(u64::MAX),
-            window: None,
         };
         GrowingStream(Box::pin(stream::unfold(reader, async |mut reader| {
             let piece = reader.next().await?;
@@ -138,35 +143,43 @@ struct Reader {
     progress: watch::Receiver<Progress>,
     at: u64,
     to: u64,
-    /// What could be read when it was last looked.
-    window: Option<BlobStream>,
 }
 
 impl Reader {
     async fn next(&mut self) -> Option<Result<Bytes, BlobsError>> {
         loop {
             let progress = *self.progress.borrow_and_update();
-            if progress.end == End::Broken && self.at < self.to {
-                self.to = self.at;
-                return Some(Err(BlobsError::BrokenOff));
-            }
-            if let Some(window) = &mut self.window {
-                if let Some(piece) = window.next().await {
-                    return Some(piece.map(|bytes| {
-                        self.at += bytes.len() as u64;
-                        if bytes.len() < SMALL { Bytes::copy_from_slice(&bytes) } else { bytes }
-                    }));
-                }
-                self.window = None;
-            }
             let end = self.growing.visible(progress).min(self.to);
-            if self.at < end {
-                self.window = Some(self.growing.file.stream(self.at..end));
-            } else if self.at >= self.to || progress.end == End::Whole {
+            if self.at >= self.to {
+                return None;
+            } else if progress.end == End::Broken {
+                return self.fail(BlobsError::BrokenOff);
+            } else if self.at < end {
+                return self.read(end).await;
+            } else if progress.end == End::Whole {
                 return None;
             } else if self.progress.changed().await.is_err() {
-                return Some(Err(BlobsError::BrokenOff));
+                return self.fail(BlobsError::BrokenOff);
             }
         }
+    }
+
+    /// Reads a piece of what is there up to `end`. Nothing is open between two pieces.
+    async fn read(&mut self, end: u64) -> Option<Result<Bytes, BlobsError>> {
+        let file = self.growing.file.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(file) = file else { return self.fail(BlobsError::BrokenOff) };
+        match file.stream(self.at..end).next().await? {
+            Ok(bytes) => {
+                self.at += bytes.len() as u64;
+                Some(Ok(if bytes.len() < SMALL { Bytes::copy_from_slice(&bytes) } else { bytes }))
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Nothing comes after an error.
+    fn fail(&mut self, error: BlobsError) -> Option<Result<Bytes, BlobsError>> {
+        self.to = self.at;
+        Some(Err(error))
     }
 }
