@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Request, header};
 use tintype_domain::{OwnedServerName, Requester, User};
 use tintype_homeserver::{Asker, Credentials, Masquerade};
 use tintype_http::{bearer::bearer_token, forwarded::client_address, query::Query};
-use tintype_repository::{AuthenticateError, Caller};
+use tintype_repository::{Access, AuthenticateError, Caller};
 
 use crate::{Api, Peer, QueryAccessToken, edge::Head, error::MatrixError};
 
@@ -45,10 +45,10 @@ impl Api {
     /// # Errors
     /// 401 without a token or with one that is not known, and whatever the homeserver refuses with.
     pub(crate) async fn user(&self, head: &Head) -> Result<Arc<User>, MatrixError> {
-        self.user_by(head, Belief::Remembered).await
+        Ok(self.user_by(head, Belief::Remembered).await?.0)
     }
 
-    async fn user_by(&self, head: &Head, belief: Belief) -> Result<Arc<User>, MatrixError> {
+    async fn user_by(&self, head: &Head, belief: Belief) -> Result<(Arc<User>, Arc<Access>), MatrixError> {
         let Head { request, trace } = head;
         let credentials = self.credentials(request)?;
         let tenant = self.tenant(request)?;
@@ -62,7 +62,8 @@ impl Api {
             Belief::Anew => repository.authenticate_anew(server, &credentials, &asker).await?,
         };
         trace.requester(&user);
-        Ok(user)
+        let user_agent = asker.user_agent.map(str::to_owned);
+        Ok((user, Arc::new(Access { server: server.clone(), credentials, user_agent })))
     }
 
     /// The caller, who must be a user.
@@ -70,8 +71,8 @@ impl Api {
     /// # Errors
     /// As [`Api::user`].
     pub(crate) async fn caller(&self, head: &Head) -> Result<Caller, MatrixError> {
-        let user = self.user(head).await?;
-        Ok(Caller { requester: Requester::User(user), address: head.trace.address })
+        let (user, access) = self.user_by(head, Belief::Remembered).await?;
+        Ok(Caller { requester: Requester::User(user), address: head.trace.address, access: Some(access) })
     }
 
     /// The caller, who must be a user, and whose token must hold at this moment: for what cannot be taken back.
@@ -79,8 +80,8 @@ impl Api {
     /// # Errors
     /// As [`Api::user`].
     pub(crate) async fn caller_anew(&self, head: &Head) -> Result<Caller, MatrixError> {
-        let user = self.user_by(head, Belief::Anew).await?;
-        Ok(Caller { requester: Requester::User(user), address: head.trace.address })
+        let (user, access) = self.user_by(head, Belief::Anew).await?;
+        Ok(Caller { requester: Requester::User(user), address: head.trace.address, access: Some(access) })
     }
 
     /// The server whose client makes the request: by the host it was sent to, or the only one there is.

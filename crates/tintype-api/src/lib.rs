@@ -50,6 +50,8 @@ pub struct Parts {
     pub federation: Federation,
     /// Which names of MSC4425 are served.
     pub msc4425: ProposalNames,
+    /// Which names of MSC3911 are served.
+    pub msc3911: ProposalNames,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Whether `?access_token=` is accepted.

@@ -67,10 +67,20 @@ pub enum HomeserverError {
 }
 
 /// A homeserver's client-server API.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Homeserver {
-    client: Client,
+    pub(crate) client: Client,
     whoami: Url,
+    /// What the paths of the client-server API start with.
+    pub(crate) client_api: Url,
+    /// With what it is spoken to as an application service.
+    pub(crate) appservice_token: Option<String>,
+}
+
+impl std::fmt::Debug for Homeserver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Homeserver").field("client_api", &self.client_api.as_str()).finish_non_exhaustive()
+    }
 }
 
 #[derive(Deserialize)]
@@ -100,7 +110,14 @@ impl Homeserver {
             base.set_path(&format!("{}/", base.path()));
         }
         let whoami = base.join("_matrix/client/v3/account/whoami").map_err(|error| unavailable(&error))?;
-        Ok(Self { client, whoami })
+        let client_api = base.join("_matrix/client/").map_err(|error| unavailable(&error))?;
+        Ok(Self { client, whoami, client_api, appservice_token: None })
+    }
+
+    /// The same, which can also be asked as an application service for each of its users.
+    #[must_use]
+    pub fn with_appservice_token(self, token: Option<String>) -> Self {
+        Self { appservice_token: token, ..self }
     }
 
     /// Asks whose token this is. The answer's `admin` is always false: that is not the homeserver's to say.
@@ -125,7 +142,7 @@ impl Homeserver {
         let status = response.status();
         let retry_after =
             response.headers().get(header::RETRY_AFTER).and_then(|value| Some(value.to_str().ok()?.to_owned()));
-        let body = read(response).await?;
+        let body = read(response, MAX_ANSWER).await?;
         match status {
             StatusCode::OK => {
                 let answer: WhoAmI = serde_json::from_slice(&body).map_err(|error| {
@@ -170,11 +187,11 @@ pub fn http_client(time_out: Duration) -> Result<Client, HomeserverError> {
 }
 
 /// Reads an answer, and gives up on one that does not end.
-async fn read(mut response: Response) -> Result<Bytes, HomeserverError> {
+pub(crate) async fn read(mut response: Response, at_most: usize) -> Result<Bytes, HomeserverError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| HomeserverError::Unavailable(chain(&error)))? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(HomeserverError::Unavailable("its answer to whoami is too long".to_owned()));
+        if body.len() + chunk.len() > at_most {
+            return Err(HomeserverError::Unavailable("its answer is too long".to_owned()));
         }
         body.extend_from_slice(&chunk);
     }
@@ -182,7 +199,7 @@ async fn read(mut response: Response) -> Result<Bytes, HomeserverError> {
 }
 
 /// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use tintype_domain::ContentHash;
 use tintype_storage::{
     blobs::{Incoming, PartialName},
-    records::{Body, Fulfil, InsertMedia, InsertOutcome, MediaKind, NewBlob, Partial},
+    records::{Body, Fulfil, InsertMedia, InsertOutcome, MediaKind, NewAudience, NewBlob, Partial},
 };
 
 use crate::{
@@ -78,8 +78,8 @@ enum Readable {
 impl Attempt {
     /// Begins with nothing.
     pub(crate) fn new(held: Held, labels: Labels, length: Option<u64>, kept_as: Option<PartialName>) -> Self {
-        let ephemeral = held.reservation.kind == MediaKind::Ephemeral;
-        let life = ephemeral.then(|| held.repository().0.lives.enter(&held.mxc));
+        let may_end = held.reservation.kind != MediaKind::Kept;
+        let life = may_end.then(|| held.repository().0.lives.enter(&held.mxc));
         Self(Some(State {
             life,
             held,
@@ -315,6 +315,8 @@ impl State {
             created_at: inner.clock.now(),
             quota: inner.rules.quota,
             lifetime: inner.lifetime_of(self.held.reservation.kind),
+            // Who may see it was recorded with the reservation.
+            audience: NewAudience::Everyone,
         };
         let outcome = inner.records.fulfil(Fulfil { holder: self.held.holder(), media }).await;
         if let Some(location) = &location {

@@ -16,7 +16,7 @@ const REMEMBERED_TOKENS: u64 = 100_000;
 #[derive(Debug, Clone)]
 pub enum Accounts {
     /// A homeserver.
-    Homeserver(Homeserver),
+    Homeserver(Arc<Homeserver>),
     /// This installation: the standalone profile.
     Local(Local),
 }

@@ -42,8 +42,9 @@ use std::{
 
 use moka::{future, sync};
 use prometheus_client::registry::Registry;
-use tintype_domain::{Clock, Mxc, Randomness, Requester, ServerName, Timestamp};
+use tintype_domain::{Clock, Mxc, OwnedServerName, Randomness, Requester, ServerName, Timestamp};
 use tintype_federation::Federation;
+use tintype_homeserver::Credentials;
 use tintype_storage::{
     blobs::{BlobsError, Files},
     records::{MediaAge, MediaEndpoint, MediaRequestOutcome, Records, RecordsError, ThumbnailKey},
@@ -76,7 +77,10 @@ pub use self::{
     remote::{FromOrigin, RemoteError},
     reserve::{Reservation, ReserveError, Reserved},
     resume::{Append, UploadProgress},
-    rules::{EphemeralRules, Freeze, MediaServer, Rates, RemoteRules, RemoteThumbnails, Rules, ThumbnailRules},
+    rules::{
+        EphemeralRules, Fate, Freeze, LinkedRules, MediaServer, Rates, RemoteRules, RemoteThumbnails, Rules,
+        ThumbnailRules,
+    },
     thumbnail::{OpenedThumbnail, ThumbnailRequest, ThumbnailsError},
     waiting::{WaitingLimits, Wanted},
 };
@@ -88,6 +92,19 @@ pub struct Caller {
     pub requester: Requester,
     /// From which address; what is not limited by user is limited by address.
     pub address: IpAddr,
+    /// With what a user was let in; none for others.
+    pub access: Option<Arc<Access>>,
+}
+
+/// With what a user was let in: for questions to the homeserver that only the user may ask. It is never kept.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// The server that the user was recognised by.
+    pub server: OwnedServerName,
+    /// The access token.
+    pub credentials: Credentials,
+    /// The `User-Agent` of the client.
+    pub user_agent: Option<String>,
 }
 
 /// Why the repository cannot do its work at the moment.

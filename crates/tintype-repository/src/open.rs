@@ -287,8 +287,8 @@ impl Repository {
         if found.record.lifetime.is_over(self.0.clock.now()) {
             return Ok(None);
         }
-        if found.record.lifetime.is_ephemeral() {
-            // What can be deleted is never answered from memory.
+        if found.record.lifetime.is_ephemeral() || found.record.audience.is_restricted() {
+            // What can be deleted, or be seen by somebody else in a moment, is never answered from memory.
             return Ok(Some(Arc::new(CachedMedia::ours(found, Some(life)))));
         }
         let cached = Arc::new(CachedMedia::ours(found, None));

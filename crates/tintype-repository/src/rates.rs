@@ -100,7 +100,7 @@ impl Limiters {
     /// Takes one permission for media of this kind, beside the one that every upload takes.
     pub(crate) fn check_kind(&self, kind: MediaKind, caller: &Caller) -> Result<(), RateLimited> {
         match kind {
-            MediaKind::Kept => Ok(()),
+            MediaKind::Kept | MediaKind::Restricted { .. } => Ok(()),
             MediaKind::Ephemeral => self.check(Action::Ephemeral, caller),
         }
     }

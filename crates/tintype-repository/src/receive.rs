@@ -5,7 +5,7 @@ use futures_util::{Stream, StreamExt as _};
 use tintype_domain::{ContentHash, Lifetime, MediaId, Mxc, OwnedServerName, OwnedUserId, Timestamp, User};
 use tintype_storage::{
     blobs::{BlobsError, Hashed, Incoming, Location, PartialName},
-    records::{Body, InsertMedia, InsertOutcome, MediaKind, NewBlob, NewLifetime, Quota, RecordsError},
+    records::{Body, InsertMedia, InsertOutcome, MediaKind, NewAudience, NewBlob, NewLifetime, Quota, RecordsError},
 };
 
 use crate::{Caller, EphemeralRules, Inner, RateLimited, Repository, StorageError, rates::Action};
@@ -106,12 +106,13 @@ struct NewMedia {
     uploader: OwnedUserId,
     created_at: Timestamp,
     lifetime: NewLifetime,
+    audience: NewAudience,
 }
 
 impl NewMedia {
     fn with(self, blob: NewBlob, quota: Quota) -> InsertMedia {
-        let Self { mxc, content_type, filename, uploader, created_at, lifetime } = self;
-        InsertMedia { mxc, blob, content_type, filename, uploader, created_at, quota, lifetime }
+        let Self { mxc, content_type, filename, uploader, created_at, lifetime, audience } = self;
+        InsertMedia { mxc, blob, content_type, filename, uploader, created_at, quota, lifetime, audience }
     }
 }
 
@@ -162,6 +163,10 @@ impl Repository {
             uploader: uploader.user_id.clone(),
             created_at: self.0.clock.now(),
             lifetime: self.0.lifetime_of(upload.kind),
+            audience: match upload.kind {
+                MediaKind::Restricted { unattached_until } => NewAudience::Uploader { unattached_until },
+                MediaKind::Kept | MediaKind::Ephemeral => NewAudience::Everyone,
+            },
         };
         let lifetime = lifetime_given(media.lifetime);
         match arrived {
@@ -292,7 +297,7 @@ impl Inner {
     pub(crate) fn lifetime_of(&self, kind: MediaKind) -> NewLifetime {
         let EphemeralRules { max_age, quota } = self.rules.ephemeral;
         match kind {
-            MediaKind::Kept => NewLifetime::Kept,
+            MediaKind::Kept | MediaKind::Restricted { .. } => NewLifetime::Kept,
             MediaKind::Ephemeral => {
                 let expires_at = max_age.map_or(Timestamp::NEVER, |age| self.clock.now() + age);
                 NewLifetime::Ephemeral { expires_at, quota }

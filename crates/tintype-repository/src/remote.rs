@@ -15,7 +15,7 @@ use bytes::BytesMut;
 use futures_util::{FutureExt as _, StreamExt as _};
 use moka::sync::Cache;
 use serde_json::{Map, Value};
-use tintype_domain::{ContentHash, Lifetime, Mxc, OwnedServerName, Timestamp};
+use tintype_domain::{Audience, ContentHash, Lifetime, Mxc, OwnedServerName, Timestamp};
 use tintype_federation::{FetchError, Question, QuestionKind, RemoteMedia};
 use tintype_storage::{
     blobs::{BlobsError, Growing, Incoming},
@@ -267,7 +267,8 @@ impl Repository {
         if lifetime.is_over(self.0.clock.now()) {
             return Ok(None);
         }
-        let life = lifetime.is_ephemeral().then_some(life);
+        let may_end = lifetime.is_ephemeral() || found.record.audience.is_restricted();
+        let life = may_end.then_some(life);
         Ok(Some(self.remember(key, CachedMedia::kept(key.clone(), found, life))))
     }
 
@@ -546,7 +547,15 @@ impl Fetch {
             }
         };
         let Labels { content_type, filename } = labels;
-        let insert = InsertRemote { key: self.key.clone(), blob, content_type, filename, fetched_at, lifetime };
+        let insert = InsertRemote {
+            key: self.key.clone(),
+            blob,
+            content_type,
+            filename,
+            fetched_at,
+            lifetime,
+            audience: Audience::Everyone,
+        };
         let outcome = inner.records.insert_remote(insert).await;
         if let Some(location) = &location {
             match &outcome {

@@ -172,6 +172,7 @@ impl Repository {
                 filename: None,
                 fetched_at: media.record().created_at,
                 lifetime: media.record().lifetime,
+                audience: media.record().audience.clone(),
             }))
         };
         self.keep(media, made, insertion).await

@@ -82,6 +82,36 @@ pub struct EphemeralRules {
     pub quota: Quota,
 }
 
+/// What becomes of media that nobody needs any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is kept.
+    Kept,
+    /// It is deleted.
+    Deleted,
+}
+
+/// Media that belongs to an event or a profile (MSC3911).
+#[derive(Debug, Clone)]
+pub struct LinkedRules {
+    /// How long restricted media that is attached to nothing is kept.
+    pub unattached_after: Duration,
+    /// How many pieces of media one event may have.
+    pub max_attachments: usize,
+    /// Whether plain uploads are refused.
+    pub block_unrestricted: bool,
+    /// Users, beside administrators, whose restricted media stays though it is attached to nothing.
+    pub unswept_users: BTreeSet<OwnedUserId>,
+    /// How long after a redaction the bytes are kept.
+    pub redaction_grace: Duration,
+    /// What becomes of media that is attached to nothing when a message that names it is redacted.
+    pub unlinked_redaction: Fate,
+    /// What becomes of attached media of ours when nobody is in its room any more.
+    pub abandoned_rooms: Fate,
+    /// How long copies of attached media of others are kept after the last of our users has left the room.
+    pub left_rooms_grace: Duration,
+}
+
 /// Media of other servers.
 #[derive(Debug, Clone, Copy)]
 pub struct RemoteRules {
@@ -128,6 +158,8 @@ pub struct Rules {
     pub remote: RemoteRules,
     /// Ephemeral media.
     pub ephemeral: EphemeralRules,
+    /// Linked media.
+    pub linked: LinkedRules,
     /// Thumbnails.
     pub thumbnails: ThumbnailRules,
     /// How long what is known of a token is believed.

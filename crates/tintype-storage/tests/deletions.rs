@@ -4,13 +4,13 @@
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use tintype_domain::{ContentHash, Lifetime, Mxc, OsRandomness, OwnedUserId, Timestamp, UserId};
+use tintype_domain::{Audience, ContentHash, Lifetime, Mxc, OsRandomness, OwnedUserId, Timestamp, UserId};
 use tintype_storage::{
     blobs::{Location, PartialName},
     records::{
         Body, Claim, ClaimOutcome, ClaimPartial, DeleteMedia, DeleteOutcome, Deleter, Fulfil, InsertMedia,
-        InsertOutcome, InsertRemote, InsertReservation, InsertThumbnail, MediaKind, NewBlob, NewLifetime, Partial,
-        Quota, Records, Release, ReleasePartial, RemoteKey, RemoteResponse, ReserveOutcome, ThumbnailKey,
+        InsertOutcome, InsertRemote, InsertReservation, InsertThumbnail, MediaKind, NewAudience, NewBlob, NewLifetime,
+        Partial, Quota, Records, Release, ReleasePartial, RemoteKey, RemoteResponse, ReserveOutcome, ThumbnailKey,
         ThumbnailMethod, Usage,
     },
 };
@@ -103,6 +103,7 @@ fn kept(id: &str, blob: NewBlob) -> InsertMedia {
         created_at: Timestamp(1),
         quota: Quota::UNLIMITED,
         lifetime: NewLifetime::Kept,
+        audience: NewAudience::Everyone,
     }
 }
 
@@ -363,6 +364,7 @@ async fn copies_end_in_time_however_often_they_are_used() {
         filename: None,
         fetched_at: Timestamp(1),
         lifetime,
+        audience: Audience::Everyone,
     };
     let (blob, location) = in_a_file(b"large");
     let ephemeral = copy("one", blob, Lifetime::Ephemeral { expires_at: Timestamp(END) });

@@ -11,8 +11,8 @@ use tintype_domain::{ContentHash, Mxc, OsRandomness, Timestamp, UserId};
 use tintype_storage::{
     blobs::Location,
     records::{
-        Body, InsertMedia, InsertOutcome, InsertThumbnail, NewBlob, NewLifetime, Quota, Records, ThumbnailContent,
-        ThumbnailKey, ThumbnailMethod, ThumbnailOutcome, TokenRecord, Usage,
+        Body, InsertMedia, InsertOutcome, InsertThumbnail, NewAudience, NewBlob, NewLifetime, Quota, Records,
+        ThumbnailContent, ThumbnailKey, ThumbnailMethod, ThumbnailOutcome, TokenRecord, Usage,
     },
 };
 
@@ -41,6 +41,7 @@ fn media(id: &str, body: &'static [u8]) -> InsertMedia {
         created_at: Timestamp(1_000),
         quota: Quota::UNLIMITED,
         lifetime: NewLifetime::Kept,
+        audience: NewAudience::Everyone,
     }
 }
 

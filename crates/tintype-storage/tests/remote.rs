@@ -4,12 +4,13 @@
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use tintype_domain::{ContentHash, Lifetime, Mxc, OsRandomness, Timestamp, UserId};
+use tintype_domain::{Audience, ContentHash, Lifetime, Mxc, OsRandomness, Timestamp, UserId};
 use tintype_storage::{
     blobs::Location,
     records::{
-        Body, EvictRemote, Evicted, InsertMedia, InsertOutcome, InsertRemote, InsertThumbnail, NewBlob, NewLifetime,
-        Quota, Records, RemoteKey, RemoteResponse, RemoteUsage, ThumbnailKey, ThumbnailMethod, ThumbnailOutcome,
+        Body, EvictRemote, Evicted, InsertMedia, InsertOutcome, InsertRemote, InsertThumbnail, NewAudience, NewBlob,
+        NewLifetime, Quota, Records, RemoteKey, RemoteResponse, RemoteUsage, ThumbnailKey, ThumbnailMethod,
+        ThumbnailOutcome,
     },
 };
 
@@ -55,6 +56,7 @@ fn remote(key: RemoteKey, blob: NewBlob, fetched_at: i64) -> InsertRemote {
         filename: Some("grüße.txt".to_owned()),
         fetched_at: Timestamp(fetched_at),
         lifetime: Lifetime::Kept,
+        audience: Audience::Everyone,
     }
 }
 
@@ -68,6 +70,7 @@ fn local(id: &str, blob: NewBlob) -> InsertMedia {
         created_at: Timestamp(1),
         quota: Quota::UNLIMITED,
         lifetime: NewLifetime::Kept,
+        audience: NewAudience::Everyone,
     }
 }
 

@@ -12,7 +12,7 @@ use tintype_storage::{
     blobs::PartialName,
     records::{
         Body, Claim, ClaimOutcome, ClaimPartial, Expired, Fulfil, InsertMedia, InsertOutcome, InsertReservation,
-        MediaKind, NewBlob, NewLifetime, Partial, Quota, Records, Release, ReleasePartial, ReserveOutcome,
+        MediaKind, NewAudience, NewBlob, NewLifetime, Partial, Quota, Records, Release, ReleasePartial, ReserveOutcome,
     },
 };
 
@@ -90,6 +90,7 @@ fn fulfil(id: &str, holder: i64, quota: Quota) -> Fulfil {
         created_at: Timestamp(0),
         quota,
         lifetime: NewLifetime::Kept,
+        audience: NewAudience::Everyone,
     };
     Fulfil { holder, media }
 }

@@ -1,4 +1,4 @@
-//! A homeserver of a test's own, which answers `whoami` as the test says and nothing else.
+//! A homeserver of a test's own, which answers `whoami`, and what else the test says.
 //!
 //! Against a real Synapse Tintype is tested in `e2e`; this one gives the answers that Synapse cannot be made to give.
 
@@ -14,7 +14,9 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use http::{HeaderMap, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, header};
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
@@ -25,10 +27,14 @@ use tokio::{
 /// What was asked of the homeserver.
 #[derive(Debug, Clone)]
 pub struct Asked {
+    /// The method.
+    pub method: Method,
     /// The path and the query.
     pub target: String,
     /// The headers.
     pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
 }
 
 /// A homeserver that knows only what it is told. Dropping it stops it.
@@ -50,6 +56,8 @@ struct Knowledge {
     users: HashMap<String, Value>,
     /// What is answered whoever asks.
     always: Option<Answer>,
+    /// What is answered to a method and a path, to whoever has a token or, without one, to everybody. The newest first.
+    routes: Vec<(Method, String, Option<String>, Answer)>,
     asked: Vec<Asked>,
 }
 
@@ -113,6 +121,25 @@ impl FakeHomeserver {
         self.knowledge().always = Some(Answer { status, headers, body: body.to_owned() });
     }
 
+    /// Answers so to this method and path (percent-encoded as it is asked, without the query), whoever asks. What was said
+    /// later comes first.
+    ///
+    /// # Panics
+    /// If it is no status.
+    pub fn answers(&self, method: Method, path: &str, status: u16, body: &Value) {
+        self.answers_to(method, path, None, status, body);
+    }
+
+    /// The same, to whoever has this token, or acts as this user as an application service.
+    ///
+    /// # Panics
+    /// If it is no status.
+    pub fn answers_to(&self, method: Method, path: &str, token: Option<&str>, status: u16, body: &Value) {
+        let answer = Answer::of(StatusCode::from_u16(status).expect("it is a status"), body);
+        let route = (method, path.to_owned(), token.map(str::to_owned), answer);
+        self.knowledge().routes.insert(0, route);
+    }
+
     /// Answers by what it knows again.
     pub fn answers_again(&self) {
         self.knowledge().always = None;
@@ -157,15 +184,26 @@ impl Shared {
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let target = request.uri().to_string();
-    shared.knowledge().asked.push(Asked { target, headers: request.headers().clone() });
+    let (head, body) = request.into_parts();
+    // What breaks off was asked as far as it came.
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let asked =
+        Asked { method: head.method.clone(), target: head.uri.to_string(), headers: head.headers.clone(), body };
+    shared.knowledge().asked.push(asked);
     let _answering = shared.answering.acquire().await.expect("the semaphore is never closed");
     let knowledge = shared.knowledge();
-    let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let authorization = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = authorization.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    let acts_as = |user: &str| head.uri.query().is_some_and(|query| query.contains(&format!("user_id={user}")));
+    let route = knowledge.routes.iter().find(|(method, path, of, _)| {
+        *method == head.method
+            && path == head.uri.path()
+            && of.as_deref().is_none_or(|of| of == token || acts_as(&of.replace('@', "%40").replace(':', "%3A")))
+    });
     let Answer { status, headers, body } = match (&knowledge.always, knowledge.users.get(token)) {
         (Some(always), _) => always.clone(),
-        _ if request.uri().path() != "/_matrix/client/v3/account/whoami" => {
+        _ if route.is_some() => route.expect("it was just found").3.clone(),
+        _ if head.uri.path() != "/_matrix/client/v3/account/whoami" => {
             Answer::of(StatusCode::NOT_FOUND, &json!({ "errcode": "M_UNRECOGNIZED", "error": "Unrecognized" }))
         }
         (None, Some(whoami)) => Answer::of(StatusCode::OK, whoami),

@@ -14,8 +14,8 @@ use tintype_federation::{
 };
 use tintype_homeserver::Homeserver;
 use tintype_repository::{
-    Accounts, EphemeralRules, Freeze, Local, MediaServer, Parts, Rates, RemoteRules, RemoteThumbnails, Repository,
-    Rules, ThumbnailRules, WaitingLimits,
+    Accounts, EphemeralRules, Fate, Freeze, LinkedRules, Local, MediaServer, Parts, Rates, RemoteRules,
+    RemoteThumbnails, Repository, Rules, ThumbnailRules, WaitingLimits,
 };
 use tintype_storage::{
     blobs::Files,
@@ -100,7 +100,11 @@ pub(crate) async fn repository(
     let records = records(config).await?;
     let servers = config.server.iter().map(|server| {
         let accounts = match &server.homeserver {
-            Some(url) => Accounts::Homeserver(Homeserver::new(url, config.authentication.request_timeout.get())?),
+            Some(url) => {
+                let homeserver = Homeserver::new(url, config.authentication.request_timeout.get())?;
+                let token = server.appservice_token.as_ref().map(|token| token.expose().to_owned());
+                Accounts::Homeserver(Arc::new(homeserver.with_appservice_token(token)))
+            }
             None => Accounts::Local(Local),
         };
         Ok(MediaServer {
@@ -133,15 +137,15 @@ pub(crate) fn api(
             ownership: if server.owns_name() { Ownership::Ours } else { Ownership::Homeservers },
         })
         .collect();
+    let names = |proposal| {
+        if config.stable_proposal(proposal) { ProposalNames::Stable } else { ProposalNames::Unstable }
+    };
     let parts = tintype_api::Parts {
         repository,
         tenants,
         federation,
-        msc4425: if config.stable_proposal(Proposal::Msc4425) {
-            ProposalNames::Stable
-        } else {
-            ProposalNames::Unstable
-        },
+        msc4425: names(Proposal::Msc4425),
+        msc3911: names(Proposal::Msc3911),
         trusted_proxies: config.http.trusted_proxies.clone(),
         query_access_token: if config.authentication.query_access_token {
             QueryAccessToken::Accepted
@@ -234,6 +238,7 @@ fn rules(config: &Config) -> Rules {
                 },
             },
         },
+        linked: linked(config),
         thumbnails: ThumbnailRules {
             threads: NonZeroUsize::new(thumbnails.threads),
             queue: thumbnails.queue,
@@ -247,5 +252,23 @@ fn rules(config: &Config) -> Rules {
         token_cache_time: config.authentication.cache_time.get(),
         cache_bytes: config.cache.memory.bytes(),
         cache_time: config.cache.time.get(),
+    }
+}
+
+fn linked(config: &Config) -> LinkedRules {
+    let linked = &config.linked;
+    let fate = |fate| match fate {
+        config::Fate::Keep => Fate::Kept,
+        config::Fate::Delete => Fate::Deleted,
+    };
+    LinkedRules {
+        unattached_after: linked.unattached_after.get(),
+        max_attachments: usize::try_from(linked.max_attachments).unwrap_or(usize::MAX),
+        block_unrestricted: linked.block_unrestricted,
+        unswept_users: linked.unswept_users.iter().cloned().collect(),
+        redaction_grace: linked.redaction_grace.get(),
+        unlinked_redaction: fate(linked.unlinked_redaction),
+        abandoned_rooms: fate(linked.abandoned_rooms),
+        left_rooms_grace: linked.left_rooms_grace.get(),
     }
 }

@@ -47,7 +47,7 @@ impl Api {
         let authenticated = self.parts.federation.authenticate(&signed).await?;
         trace.server(&authenticated.origin);
         Ok(Asking {
-            caller: Caller { requester: Requester::Server(authenticated.origin), address: trace.address },
+            caller: Caller { requester: Requester::Server(authenticated.origin), address: trace.address, access: None },
             destination: authenticated.destination,
         })
     }

@@ -27,8 +27,8 @@ use tokio::{runtime::Handle, time::timeout};
 
 use super::*;
 use crate::{
-    Accounts, Append, EphemeralRules, Freeze, Local, MediaServer, Parts, Rate, Rates, RemoteRules, RemoteThumbnails,
-    Rules, ThumbnailRules, UploadProgress, WaitingLimits,
+    Accounts, Append, EphemeralRules, Fate, Freeze, LinkedRules, Local, MediaServer, Parts, Rate, Rates, RemoteRules,
+    RemoteThumbnails, Rules, ThumbnailRules, UploadProgress, WaitingLimits,
 };
 
 /// How long something may take that has to happen: long enough for any machine, and waited for only by a failure.
@@ -78,6 +78,16 @@ fn rules() -> Rules {
             cache_age: None,
         },
         ephemeral: EphemeralRules { max_age: None, quota: Quota::UNLIMITED },
+        linked: LinkedRules {
+            unattached_after: Duration::from_hours(24),
+            max_attachments: 20,
+            block_unrestricted: false,
+            unswept_users: BTreeSet::new(),
+            redaction_grace: Duration::ZERO,
+            unlinked_redaction: Fate::Kept,
+            abandoned_rooms: Fate::Kept,
+            left_rooms_grace: Duration::ZERO,
+        },
         thumbnails: ThumbnailRules { threads: NonZeroUsize::new(1), queue: 1, limits: Limits::default(), max_sizes: 1 },
         token_cache_time: Duration::from_secs(1),
         cache_bytes: 1024 * 1024,
@@ -113,7 +123,7 @@ fn nobody_elses(clock: Arc<ManualClock>) -> Federation {
 fn user(id: &str) -> Caller {
     let user_id = UserId::parse(id).unwrap();
     let user = User { user_id, device_id: None, guest: false, admin: false };
-    Caller { requester: Requester::User(Arc::new(user)), address: IpAddr::V4(Ipv4Addr::LOCALHOST) }
+    Caller { requester: Requester::User(Arc::new(user)), address: IpAddr::V4(Ipv4Addr::LOCALHOST), access: None }
 }
 
 impl Installation {

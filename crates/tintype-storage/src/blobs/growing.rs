@@ -48,7 +48,11 @@ enum End {
 
 impl Growing {
     pub(super) fn new(file: BlobFile, written: u64, length: Option<u64>) -> Self {
-        Self { file: Mutex::new(Some(file)), length, progress: watch::Sender::new(Progress { written, end: End::Open }) }
+        Self {
+            file: Mutex::new(Some(file)),
+            length,
+            progress: watch::Sender::new(Progress { written, end: End::Open }),
+        }
     }
 
     /// Its length in bytes when it is whole, if that is known.
@@ -153,13 +157,13 @@ impl Reader {
             if self.at >= self.to {
                 return None;
             } else if progress.end == End::Broken {
-                return self.fail(BlobsError::BrokenOff);
+                return Some(self.fail(BlobsError::BrokenOff));
             } else if self.at < end {
                 return self.read(end).await;
             } else if progress.end == End::Whole {
                 return None;
             } else if self.progress.changed().await.is_err() {
-                return self.fail(BlobsError::BrokenOff);
+                return Some(self.fail(BlobsError::BrokenOff));
             }
         }
     }
@@ -167,19 +171,19 @@ impl Reader {
     /// Reads a piece of what is there up to `end`. Nothing is open between two pieces.
     async fn read(&mut self, end: u64) -> Option<Result<Bytes, BlobsError>> {
         let file = self.growing.file.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(file) = file else { return self.fail(BlobsError::BrokenOff) };
+        let Some(file) = file else { return Some(self.fail(BlobsError::BrokenOff)) };
         match file.stream(self.at..end).next().await? {
             Ok(bytes) => {
                 self.at += bytes.len() as u64;
                 Some(Ok(if bytes.len() < SMALL { Bytes::copy_from_slice(&bytes) } else { bytes }))
             }
-            Err(error) => self.fail(error),
+            Err(error) => Some(self.fail(error)),
         }
     }
 
     /// Nothing comes after an error.
-    fn fail(&mut self, error: BlobsError) -> Option<Result<Bytes, BlobsError>> {
+    fn fail(&mut self, error: BlobsError) -> Result<Bytes, BlobsError> {
         self.to = self.at;
-        Some(Err(error))
+        Err(error)
     }
 }

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use sqlx::{FromRow, SqliteConnection};
-use tintype_domain::{ContentHash, Lifetime, Mxc, OwnedUserId, Timestamp, UserId};
+use tintype_domain::{Audience, ContentHash, Lifetime, Mxc, OwnedUserId, Timestamp, UserId};
 
 use super::{
     Quota, Records, RecordsError, Statement,
+    linked::{LinkColumns, insert_link},
     usage::{Usage, signed},
 };
 use crate::blobs::Location;
@@ -27,6 +28,10 @@ pub struct MediaRecord {
     pub created_at: Timestamp,
     /// How long it lives.
     pub lifetime: Lifetime,
+    /// Who may see it.
+    pub audience: Audience,
+    /// Since when the event that it is attached to is redacted, if it is.
+    pub redacted_at: Option<Timestamp>,
 }
 
 /// Where the bytes are.
@@ -77,6 +82,20 @@ pub struct InsertMedia {
     pub quota: Quota,
     /// How long it lives.
     pub lifetime: NewLifetime,
+    /// Who may see it. The upload to a URI that was reserved is for whom the reservation says, whatever is said here.
+    pub audience: NewAudience,
+}
+
+/// Who may see new media.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewAudience {
+    /// Everybody with an account.
+    Everyone,
+    /// Restricted media (MSC3911): its uploader, until it is attached to something.
+    Uploader {
+        /// When it goes if it is still attached to nothing; [`Timestamp::NEVER`] where it stays.
+        unattached_until: Timestamp,
+    },
 }
 
 /// How long new media lives.
@@ -117,6 +136,8 @@ struct MediaRow {
     expires_at: Option<i64>,
     location: Option<String>,
     body: Option<Vec<u8>>,
+    #[sqlx(flatten)]
+    link: LinkColumns,
 }
 
 impl Records {
@@ -126,8 +147,11 @@ impl Records {
     /// [`RecordsError`] if the database fails.
     pub async fn find_media(&self, mxc: &Mxc) -> Result<Option<FoundMedia>, RecordsError> {
         let row: Option<MediaRow> = sqlx::query_as(
-            "SELECT b.sha256, b.size, m.content_type, m.filename, m.uploader, m.created_at, m.expires_at, b.location, b.body
+            "SELECT b.sha256, b.size, m.content_type, m.filename, m.uploader, m.created_at, m.expires_at,
+             l.state, l.event_id, l.profile_user, e.redacted_at, b.location, b.body
              FROM media m JOIN blobs b ON b.id = m.blob_id
+             LEFT JOIN linked_media l ON l.server_name = m.server_name AND l.media_id = m.media_id
+             LEFT JOIN linked_events e ON e.event_id = l.event_id
              WHERE m.server_name = $1 AND m.media_id = $2",
         )
         .bind(mxc.server_name.as_str())
@@ -171,6 +195,8 @@ impl MediaRow {
                 uploader: Some(self.uploader.try_into().map_err(|_| inconsistent("the uploader"))?),
                 created_at: Timestamp(self.created_at),
                 lifetime: self.expires_at.map(Timestamp).into(),
+                redacted_at: self.link.redacted_at.map(Timestamp),
+                audience: self.link.into_audience().ok_or_else(|| inconsistent("the link"))?,
             },
             body: body_from(self.location, self.body).ok_or_else(|| inconsistent("the blob"))?,
         })
@@ -217,12 +243,13 @@ impl Statement for InsertMedia {
             .bind(self.filename.as_deref())
             .bind(self.created_at.as_millis())
             .bind(expires_at)
-            .fetch_all(connection)
+            .fetch_all(&mut *connection)
             .await?;
-        Ok(match references.first() {
-            None => InsertOutcome::OverQuota,
-            Some(&(references,)) => outcome(references),
-        })
+        let Some(&(references,)) = references.first() else { return Ok(InsertOutcome::OverQuota) };
+        if let NewAudience::Uploader { unattached_until } = self.audience {
+            insert_link(connection, &self.mxc, &self.uploader, self.created_at, unattached_until).await?;
+        }
+        Ok(outcome(references))
     }
 }
 

@@ -5,12 +5,14 @@
 //! written in the dialect that SQLite and PostgreSQL share (`$1`, `ON CONFLICT`, `RETURNING`, integers for time).
 
 mod deletions;
+mod linked;
 mod media;
 mod media_requests;
 mod remote;
 mod removals;
 mod reservations;
 mod settings;
+mod stream_event;
 mod thumbnails;
 mod tokens;
 mod usage;
@@ -25,14 +27,16 @@ use sqlx::{
 
 use self::writer::{Statement, Writer};
 pub use self::{
-    deletions::{DeleteMedia, DeleteOutcome, Deleter},
-    media::{Body, FoundMedia, InsertMedia, InsertOutcome, MediaRecord, NewBlob, NewLifetime},
+    deletions::{DeleteMedia, DeleteOutcome, Deleter, RemoveOutcome},
+    linked::{Link, LinkedEvent},
+    media::{Body, FoundMedia, InsertMedia, InsertOutcome, MediaRecord, NewAudience, NewBlob, NewLifetime},
     media_requests::{MediaAge, MediaEndpoint, MediaRequestOutcome, MediaRequests},
     remote::{EvictRemote, Evicted, InsertRemote, RemoteKey, RemoteResponse, RemoteUsage},
     reservations::{
         Claim, ClaimOutcome, ClaimPartial, Expired, Fulfil, InsertReservation, MediaKind, Partial, Release,
         ReleasePartial, Reservation, ReserveOutcome,
     },
+    stream_event::StreamEvent,
     thumbnails::{
         FoundThumbnail, InsertThumbnail, ThumbnailContent, ThumbnailKey, ThumbnailMethod, ThumbnailOutcome,
         ThumbnailRecord,

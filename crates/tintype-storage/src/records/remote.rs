@@ -5,10 +5,11 @@
 //! not change with what users here upload.
 
 use sqlx::{FromRow, SqliteConnection};
-use tintype_domain::{Lifetime, Mxc, Timestamp};
+use tintype_domain::{Audience, Lifetime, Mxc, Timestamp};
 
 use super::{
     FoundMedia, InsertOutcome, MediaRecord, NewBlob, Records, RecordsError, Statement, ThumbnailMethod,
+    linked::{remote_audience, remote_columns},
     media::{body_from, refer_to_blob},
     removals::release_blob,
     usage::signed,
@@ -54,6 +55,8 @@ pub struct InsertRemote {
     pub fetched_at: Timestamp,
     /// How long it may be kept, however often it is used.
     pub lifetime: Lifetime,
+    /// Who may see it.
+    pub audience: Audience,
 }
 
 /// What the cache holds.
@@ -95,6 +98,9 @@ struct RemoteRow {
     filename: Option<String>,
     fetched_at: i64,
     expires_at: Option<i64>,
+    audience: Option<String>,
+    audience_id: Option<String>,
+    redacted_at: Option<i64>,
     location: Option<String>,
     body: Option<Vec<u8>>,
 }
@@ -109,8 +115,10 @@ impl Records {
     pub async fn find_remote(&self, key: &RemoteKey) -> Result<Option<FoundMedia>, RecordsError> {
         let (width, height, method) = key.response.columns();
         let row: Option<RemoteRow> = sqlx::query_as(
-            "SELECT b.sha256, b.size, r.content_type, r.filename, r.fetched_at, r.expires_at, b.location, b.body
+            "SELECT b.sha256, b.size, r.content_type, r.filename, r.fetched_at, r.expires_at, r.audience, r.audience_id,
+             e.redacted_at, b.location, b.body
              FROM remote_cache r JOIN blobs b ON b.id = r.blob_id
+             LEFT JOIN linked_events e ON e.event_id = r.audience_id AND r.audience = 'event'
              WHERE r.server_name = $1 AND r.media_id = $2 AND r.width = $3 AND r.height = $4 AND r.method = $5",
         )
         .bind(key.mxc.server_name.as_str())
@@ -216,6 +224,9 @@ impl RemoteRow {
                 uploader: None,
                 created_at: Timestamp(self.fetched_at),
                 lifetime: self.expires_at.map(Timestamp).into(),
+                audience: remote_audience(self.audience.as_deref(), self.audience_id)
+                    .ok_or_else(|| inconsistent("the audience"))?,
+                redacted_at: self.redacted_at.map(Timestamp),
             },
             body: body_from(self.location, self.body).ok_or_else(|| inconsistent("the blob"))?,
         })
@@ -232,10 +243,11 @@ impl Statement for InsertRemote {
             before.remove(connection, self.fetched_at).await?;
         }
         let (width, height, method) = self.key.response.columns();
+        let (audience, audience_id) = remote_columns(&self.audience);
         sqlx::query(
             "INSERT INTO remote_cache (server_name, media_id, width, height, method, blob_id, content_type, filename,
-                                       fetched_at, last_access, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10)",
+                                       fetched_at, last_access, expires_at, audience, audience_id)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12)",
         )
         .bind(self.key.mxc.server_name.as_str())
         .bind(self.key.mxc.media_id.as_str())
@@ -247,6 +259,8 @@ impl Statement for InsertRemote {
         .bind(self.filename.as_deref())
         .bind(self.fetched_at.as_millis())
         .bind(Option::<Timestamp>::from(self.lifetime).map(Timestamp::as_millis))
+        .bind(audience)
+        .bind(audience_id)
         .execute(&mut *connection)
         .await?;
         sqlx::query("UPDATE remote_usage SET bytes = bytes + $1, responses = responses + 1 WHERE id = 1")

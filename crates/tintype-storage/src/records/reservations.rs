@@ -7,7 +7,7 @@
 use sqlx::{FromRow, SqliteConnection};
 use tintype_domain::{Mxc, OwnedUserId, Timestamp};
 
-use super::{InsertMedia, InsertOutcome, Records, RecordsError, Statement, usage::signed};
+use super::{InsertMedia, InsertOutcome, Records, RecordsError, Statement, linked::insert_link, usage::signed};
 use crate::blobs::PartialName;
 
 /// A URI for a later upload.
@@ -34,6 +34,11 @@ pub enum MediaKind {
     Kept,
     /// Ephemeral (MSC4425).
     Ephemeral,
+    /// Restricted: for its uploader, until it is attached to something (MSC3911).
+    Restricted {
+        /// When it goes if it is still attached to nothing; [`Timestamp::NEVER`] where it stays.
+        unattached_until: Timestamp,
+    },
 }
 
 /// What became of it.
@@ -167,6 +172,8 @@ struct ReservationRow {
     holder: Option<i64>,
     swept: bool,
     ephemeral: bool,
+    /// Of restricted media.
+    unattached_until: Option<i64>,
     partial: Option<String>,
     partial_size: Option<i64>,
     length: Option<i64>,
@@ -177,8 +184,11 @@ struct ReservationRow {
 /// The columns of a [`ReservationRow`].
 macro_rules! select_reservation {
     () => {
-        "SELECT creator, expires_at, holder, swept, ephemeral, partial, partial_size, length, content_type, filename
-         FROM reservations WHERE server_name = $1 AND media_id = $2"
+        "SELECT r.creator, r.expires_at, r.holder, r.swept, r.ephemeral, l.unattached_until, r.partial, r.partial_size,
+         r.length, r.content_type, r.filename
+         FROM reservations r
+         LEFT JOIN linked_media l ON l.server_name = r.server_name AND l.media_id = r.media_id
+         WHERE r.server_name = $1 AND r.media_id = $2"
     };
 }
 
@@ -301,7 +311,11 @@ impl ReservationRow {
             held: self.holder.is_some(),
             swept: self.swept,
             partial: partial.transpose()?,
-            kind: if self.ephemeral { MediaKind::Ephemeral } else { MediaKind::Kept },
+            kind: match self.unattached_until {
+                Some(until) => MediaKind::Restricted { unattached_until: Timestamp(until) },
+                None if self.ephemeral => MediaKind::Ephemeral,
+                None => MediaKind::Kept,
+            },
         })
     }
 }
@@ -325,6 +339,9 @@ impl Statement for InsertReservation {
         .execute(&mut *connection)
         .await?;
         if inserted.rows_affected() == 1 {
+            if let MediaKind::Restricted { unattached_until } = self.kind {
+                insert_link(connection, &self.mxc, &self.creator, self.created_at, unattached_until).await?;
+            }
             return Ok(ReserveOutcome::Reserved);
         }
         let (next,): (Option<i64>,) = sqlx::query_as(

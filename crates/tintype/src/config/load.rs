@@ -109,6 +109,7 @@ fn check(config: &Config, server_keys: &[String], report: &mut Report) {
     config.limits.check(report);
     config.thumbnails.check(report);
     config.ephemeral.check(report);
+    config.linked.check(report);
     config.federation.check(&config.server, report);
     config.remote_cache.check(report);
     let servers: Vec<_> = server_keys.iter().cloned().zip(&config.server).collect();

@@ -15,6 +15,7 @@ mod federation;
 mod http;
 mod legacy;
 mod limits;
+mod linked;
 mod load;
 mod notes;
 mod proposals;
@@ -46,6 +47,7 @@ pub use federation::{FederationConfig, RemoteThumbnails};
 pub use http::HttpConfig;
 pub use legacy::LegacyConfig;
 pub use limits::{LimitsConfig, RatesConfig};
+pub use linked::{Fate, LinkedConfig};
 pub use proposals::{Proposal, ProposalsConfig};
 pub use remote_cache::RemoteCacheConfig;
 pub use server::ServerConfig;
@@ -91,6 +93,8 @@ pub struct Config {
     pub thumbnails: ThumbnailsConfig,
     /// Media that lives for a while only (MSC4425).
     pub ephemeral: EphemeralConfig,
+    /// Media that belongs to an event or a profile (MSC3911).
+    pub linked: LinkedConfig,
     /// The old endpoints, which ask for no access token.
     pub legacy: LegacyConfig,
     /// Connections to other servers, and theirs to us.
@@ -119,6 +123,7 @@ impl Default for Config {
             asynchronous: AsyncConfig::default(),
             thumbnails: ThumbnailsConfig::default(),
             ephemeral: EphemeralConfig::default(),
+            linked: LinkedConfig::default(),
             legacy: LegacyConfig::default(),
             federation: FederationConfig::default(),
             remote_cache: RemoteCacheConfig::default(),

@@ -8,7 +8,7 @@ use tintype_domain::{OwnedServerName, OwnedUserId, ServerName};
 use url::Url;
 
 use super::report::Report;
-use super::values::{Secret, path, web_url};
+use super::values::{Secret, listed, path, web_url};
 
 /// A Matrix server name that is served here.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -22,7 +22,7 @@ pub struct ServerConfig {
     #[serde(default)]
     pub hosts: Vec<String>,
     /// Users of this server who may administer it.
-    #[serde(default, deserialize_with = "user_ids")]
+    #[serde(default, deserialize_with = "listed::deserialize")]
     #[schemars(with = "Vec<String>")]
     pub admins: Vec<OwnedUserId>,
     /// The base URL of its homeserver. Without it this server owns the name.
@@ -152,22 +152,4 @@ fn server_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OwnedServer
     ServerName::parse(&text).map_err(|_| {
         de::Error::custom(format!("{text:?} is not a server name; write a host, with or without a port, and no scheme"))
     })
-}
-
-/// One user of a list; a type of its own, so that an error names the entry.
-struct User(OwnedUserId);
-
-impl<'de> Deserialize<'de> for User {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let user_id = OwnedUserId::try_from(text.as_str());
-        user_id.map(Self).map_err(|_| {
-            de::Error::custom(format!("{text:?} is not a user ID; write one such as \"@root:example.org\""))
-        })
-    }
-}
-
-fn user_ids<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<OwnedUserId>, D::Error> {
-    let users = Vec::<User>::deserialize(deserializer)?;
-    Ok(users.into_iter().map(|User(user_id)| user_id).collect())
 }

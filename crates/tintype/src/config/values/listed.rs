@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, Serializer, de};
-use tintype_domain::{Mxc, OwnedServerName, ServerName, ServerPattern};
+use tintype_domain::{Mxc, OwnedServerName, OwnedUserId, ServerName, ServerPattern};
 
 /// What can be an entry.
 pub trait Listed: Sized {
@@ -24,6 +24,12 @@ impl Listed for OwnedServerName {
     fn read(text: &str) -> Result<Self, String> {
         ServerName::parse(text)
             .map_err(|_| format!("{text:?} is not a server name; write a host, with or without a port, and no scheme"))
+    }
+}
+
+impl Listed for OwnedUserId {
+    fn read(text: &str) -> Result<Self, String> {
+        Self::try_from(text).map_err(|_| format!("{text:?} is not a user ID; write one such as \"@root:example.org\""))
     }
 }
 

@@ -1,0 +1,215 @@
+//! What a homeserver knows of rooms, events and profiles, asked for a user: with the user's own token, or as an
+//! application service that acts as the user.
+//!
+//! The questions are those of the client-server API, which every homeserver answers. Its "no" and its silence are told
+//! apart: nobody is shown anything because a homeserver did not answer.
+
+use bytes::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::{StatusCode, header};
+use serde_json::{Map, Value};
+use tintype_domain::{EventId, RoomId, UserId};
+
+use crate::{
+    Asker, Credentials, Homeserver, Masquerade, Refusal,
+    whoami::{chain, read},
+};
+
+/// What does not need to be encoded in a segment of a path (RFC 3986, "unreserved").
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The longest answer that is read, in bytes: the state of a large room takes some ten megabytes.
+const MAX_ANSWER: usize = 256 * 1024 * 1024;
+
+/// Why a question has no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum QuestionError {
+    /// The homeserver does not show it to this user: it may not exist (403 and 404).
+    #[error("the homeserver does not show it to this user")]
+    Hidden,
+    /// The homeserver does not accept the token (401), in its own words.
+    #[error("the homeserver refused the access token with status {}", .0.status)]
+    Refused(Refusal),
+    /// The homeserver does not answer, not as a homeserver would, or not now (429, 5xx, time-outs).
+    #[error("the homeserver cannot be asked: {0}")]
+    Unavailable(String),
+}
+
+/// A segment of a path.
+pub(crate) fn segment(text: &str) -> String {
+    utf8_percent_encode(text, SEGMENT).to_string()
+}
+
+impl Homeserver {
+    /// What an application service shows to act as a user of this homeserver (application service API, "Identity
+    /// assertion"); none if there is no application service.
+    pub fn credentials_of(&self, user: &UserId) -> Option<Credentials> {
+        let token = self.appservice_token.clone()?;
+        Some(Credentials { token, masquerade: Masquerade { user_id: Some(user.to_string()), device_id: None } })
+    }
+
+    /// An event as this user sees it: `GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}`.
+    ///
+    /// # Errors
+    /// A [`QuestionError`].
+    pub async fn event(
+        &self,
+        credentials: &Credentials,
+        asker: Option<&Asker<'_>>,
+        room: &RoomId,
+        event: &EventId,
+    ) -> Result<Map<String, Value>, QuestionError> {
+        let path = format!("v3/rooms/{}/event/{}", segment(room.as_str()), segment(event.as_str()));
+        object(self.ask(credentials, asker, &path, &[]).await?)
+    }
+
+    /// An event of which the room is not known: `GET /_matrix/client/v3/events/{eventId}`, which is deprecated.
+    ///
+    /// # Errors
+    /// A [`QuestionError`].
+    pub async fn event_of_any_room(
+        &self,
+        credentials: &Credentials,
+        asker: Option<&Asker<'_>>,
+        event: &EventId,
+    ) -> Result<Map<String, Value>, QuestionError> {
+        let path = format!("v3/events/{}", segment(event.as_str()));
+        object(self.ask(credentials, asker, &path, &[]).await?)
+    }
+
+    /// The current state event of this type and key, whole: `GET /_matrix/client/v3/rooms/{roomId}/state/…?format=event`.
+    ///
+    /// # Errors
+    /// A [`QuestionError`].
+    pub async fn state_event(
+        &self,
+        credentials: &Credentials,
+        asker: Option<&Asker<'_>>,
+        room: &RoomId,
+        event_type: &str,
+        state_key: &str,
+    ) -> Result<Map<String, Value>, QuestionError> {
+        let (event_type, state_key) = (segment(event_type), segment(state_key));
+        let path = format!("v3/rooms/{}/state/{event_type}/{state_key}", segment(room.as_str()));
+        object(self.ask(credentials, asker, &path, &[("format", "event")]).await?)
+    }
+
+    /// The content of the current state event of this type and key.
+    ///
+    /// # Errors
+    /// A [`QuestionError`].
+    pub async fn state_content(
+        &self,
+        credentials: &Credentials,
+        asker: Option<&Asker<'_>>,
+        room: &RoomId,
+        event_type: &str,
+        state_key: &str,
+    ) -> Result<Map<String, Value>, QuestionError> {
+        let (event_type, state_key) = (segment(event_type), segment(state_key));
+        let path = format!("v3/rooms/{}/state/{event_type}/{state_key}", segment(room.as_str()));
+        object(self.ask(credentials, asker, &path, &[]).await?)
+    }
+
+    /// The whole current state: `GET /_matrix/client/v3/rooms/{roomId}/state`.
+    ///
+    /// # Errors
+    /// A [`QuestionError`].
+    pub async fn room_state(&self, credentials: &Credentials, room: &RoomId) -> Result<Vec<Value>, QuestionError> {
+        let path = format!("v3/rooms/{}/state", segment(room.as_str()));
+        match self.ask(credentials, None, &path, &[]).await? {
+            Value::Array(state) => Ok(state),
+            _ => Err(QuestionError::Unavailable("its answer is no list".to_owned())),
+        }
+    }
+
+    /// An event, and the state of these types at it: `GET /_matrix/client/v3/rooms/{roomId}/context/{eventId}?limit=0`.
+    ///
+    /// # Errors
+    /// A [`QuestionError`].
+    pub async fn context(
+        &self,
+        credentials: &Credentials,
+        asker: Option<&Asker<'_>>,
+        room: &RoomId,
+        event: &EventId,
+        types: &[&str],
+    ) -> Result<Map<String, Value>, QuestionError> {
+        let path = format!("v3/rooms/{}/context/{}", segment(room.as_str()), segment(event.as_str()));
+        let filter = serde_json::json!({ "types": types, "lazy_load_members": true }).to_string();
+        object(self.ask(credentials, asker, &path, &[("limit", "0"), ("filter", &filter)]).await?)
+    }
+
+    /// A user's profile as this user sees it: `GET /_matrix/client/v3/profile/{userId}`.
+    ///
+    /// # Errors
+    /// A [`QuestionError`].
+    pub async fn profile(
+        &self,
+        credentials: &Credentials,
+        asker: Option<&Asker<'_>>,
+        user: &UserId,
+    ) -> Result<Map<String, Value>, QuestionError> {
+        object(self.ask(credentials, asker, &format!("v3/profile/{}", segment(user.as_str())), &[]).await?)
+    }
+
+    /// The rooms that this user is joined to: `GET /_matrix/client/v3/joined_rooms`.
+    ///
+    /// # Errors
+    /// A [`QuestionError`].
+    pub async fn joined_rooms(&self, credentials: &Credentials) -> Result<Map<String, Value>, QuestionError> {
+        object(self.ask(credentials, None, "v3/joined_rooms", &[]).await?)
+    }
+
+    /// Answers a `GET` below `/_matrix/client/` with its JSON. The path is encoded already.
+    ///
+    /// # Errors
+    /// A [`QuestionError`].
+    pub async fn ask(
+        &self,
+        credentials: &Credentials,
+        asker: Option<&Asker<'_>>,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Value, QuestionError> {
+        let unavailable = |error: &dyn std::error::Error| QuestionError::Unavailable(chain(error));
+        let url = self.client_api.join(path).map_err(|error| unavailable(&error))?;
+        let Masquerade { user_id, device_id } = &credentials.masquerade;
+        let masquerade = [("user_id", user_id), ("device_id", device_id)];
+        let masquerade = masquerade.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+        let query = query.iter().copied().chain(masquerade).collect::<Vec<_>>();
+        let mut request = self.client.get(url).query(&query).bearer_auth(&credentials.token);
+        if let Some(asker) = asker {
+            request = request.header("X-Forwarded-For", asker.address.to_string());
+            if let Some(user_agent) = asker.user_agent {
+                request = request.header(header::USER_AGENT, user_agent);
+            }
+        }
+        let response = request.send().await.map_err(|error| unavailable(&error))?;
+        let status = response.status();
+        let retry_after =
+            response.headers().get(header::RETRY_AFTER).and_then(|value| Some(value.to_str().ok()?.to_owned()));
+        let body = read(response, MAX_ANSWER).await.map_err(|error| QuestionError::Unavailable(error.to_string()))?;
+        understand(status, body, retry_after)
+    }
+}
+
+fn understand(status: StatusCode, body: Bytes, retry_after: Option<String>) -> Result<Value, QuestionError> {
+    let answer: Result<Value, _> = serde_json::from_slice(&body);
+    let is_matrix_error = matches!(&answer, Ok(Value::Object(error)) if error.contains_key("errcode"));
+    match (status, answer) {
+        (StatusCode::OK, Ok(answer)) => Ok(answer),
+        (StatusCode::FORBIDDEN | StatusCode::NOT_FOUND, _) if is_matrix_error => Err(QuestionError::Hidden),
+        (StatusCode::UNAUTHORIZED, _) if is_matrix_error => {
+            Err(QuestionError::Refused(Refusal { status: status.as_u16(), body, retry_after }))
+        }
+        _ => Err(QuestionError::Unavailable(format!("it answered with status {status}"))),
+    }
+}
+
+fn object(answer: Value) -> Result<Map<String, Value>, QuestionError> {
+    match answer {
+        Value::Object(object) => Ok(object),
+        _ => Err(QuestionError::Unavailable("its answer is no object".to_owned())),
+    }
+}
