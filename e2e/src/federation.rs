@@ -40,7 +40,7 @@ pub struct Media {
 impl Site {
     /// A Synapse with its own media repository.
     pub async fn synapse(old_endpoints: OldEndpoints) -> Self {
-        let federation = federation(old_endpoints);
+        let federation = place(old_endpoints);
         let synapse = Synapse::start_federating(MediaRepository::BuiltIn, federation).await;
         let url = synapse.url().to_owned();
         let token = synapse.register("alice").await.token;
@@ -49,7 +49,7 @@ impl Site {
 
     /// A Synapse with Tintype as its media repository; nginx stands in front of both.
     pub async fn tintype_beside_synapse() -> Self {
-        let federation = federation(OldEndpoints::Frozen);
+        let federation = place(OldEndpoints::Frozen);
         let synapse = Synapse::start_federating(MediaRepository::Elsewhere, federation).await;
         let tintype = Tintype::start_federating(&synapse, federation).await;
         let (media, homeserver) = (tintype.address(), synapse.address());
@@ -61,7 +61,7 @@ impl Site {
 
     /// A Tintype with TLS and accounts of its own, and nothing else.
     pub async fn tintype_alone(old_endpoints: OldEndpoints) -> Self {
-        let federation = federation(old_endpoints);
+        let federation = place(old_endpoints);
         let tintype = Tintype::start_alone(federation).await;
         let url = format!("http://{}", tintype.address());
         let token = tintype.token("alice").await;
@@ -140,6 +140,7 @@ impl Site {
     }
 }
 
-fn federation(old_endpoints: OldEndpoints) -> Federation<'static> {
+/// A place in the federation of this process, at a port that nobody else has.
+pub fn place(old_endpoints: OldEndpoints) -> Federation<'static> {
     Federation { authority: &AUTHORITY, port: port::free(), old_endpoints }
 }

@@ -33,6 +33,17 @@ pub struct Process {
     log: PathBuf,
 }
 
+/// Kills a program. Its number is nobody else's as long as the program is not [waited for](Process::kill).
+#[derive(Clone, Copy, Debug)]
+pub struct Killer(Pid);
+
+impl Killer {
+    /// Kills it (SIGKILL). A second time nothing happens.
+    pub fn kill(self) {
+        let _ = kill_process_group(self.0, Signal::KILL);
+    }
+}
+
 impl Process {
     /// Starts `program` with `arguments` and `environment` in `folder`; what it prints goes to `NAME.log` there.
     pub fn start(
@@ -99,6 +110,18 @@ impl Process {
             .unwrap_or_else(|_| panic!("{} ignores SIGTERM:\n{}", self.name, self.log()))
             .expect("the waiting thread answers")
             .expect("a child can be waited for")
+    }
+
+    /// Who can kill it without having it.
+    pub fn killer(&self) -> Killer {
+        Killer(process_id(self.child.as_ref().expect("it has not been stopped")))
+    }
+
+    /// Kills the program (SIGKILL), as a power cut would, and waits until it is gone.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("a program is killed once");
+        let _ = kill_process_group(process_id(&child), Signal::KILL);
+        let _ = child.wait();
     }
 
     /// What it has printed so far.

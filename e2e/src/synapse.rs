@@ -14,6 +14,8 @@ pub const APPSERVICE_TOKEN: &str = "application-service-token-of-the-suites";
 
 const SIGNING_KEY: &str = "signing.key";
 
+const REGISTRATION: &str = "tintype.yaml";
+
 const REGISTRATION_SECRET: &str = "registration-secret-of-the-suites";
 
 /// Who serves media.
@@ -46,6 +48,42 @@ pub struct Federation<'a> {
     pub old_endpoints: OldEndpoints,
 }
 
+impl Federation<'_> {
+    /// The name of the server.
+    pub fn server_name(self) -> String {
+        format!("localhost:{}", self.port)
+    }
+}
+
+/// How a homeserver with a Tintype in front of it is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Linked<'a> {
+    /// The registration of Tintype as an application service, a YAML file.
+    pub registration: &'a str,
+    /// Whose profiles a user may look at.
+    pub profiles: Profiles,
+    /// Whether it refuses redactions that the sender may not make.
+    pub redactions: Redactions,
+}
+
+/// Whose profiles a user may look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profiles {
+    /// Everybody's: the default.
+    OfEverybody,
+    /// Those of users who are in a room together.
+    OfThoseWhoShareARoom,
+}
+
+/// What a homeserver does with redactions that its users may not make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redactions {
+    /// It refuses them, as every homeserver should.
+    Checked,
+    /// It sends them, and leaves it to others to look closely.
+    Unchecked,
+}
+
 /// A running homeserver. Anybody may register; guests may come in.
 #[derive(Debug)]
 pub struct Synapse {
@@ -73,19 +111,49 @@ impl Synapse {
     /// Starts a homeserver for [`SERVER_NAME`] that no other server can reach, and waits until it answers.
     pub async fn start(media: MediaRepository) -> Self {
         let port = port::free();
-        Self::start_configured(SERVER_NAME.to_owned(), port, configuration(port, media)).await
+        Self::start_configured(SERVER_NAME.to_owned(), port, configuration(port, media), None).await
     }
 
     /// Starts a homeserver that other servers can reach, and waits until it answers clients.
     pub async fn start_federating(media: MediaRepository, federation: Federation<'_>) -> Self {
         let port = port::free();
         let configuration = federating(configuration(port, media), media, federation);
-        Self::start_configured(format!("localhost:{}", federation.port), port, configuration).await
+        Self::start_configured(federation.server_name(), port, configuration, None).await
     }
 
-    async fn start_configured(server_name: String, port: u16, mut configuration: Value) -> Self {
+    /// Starts a homeserver whose media is Tintype's, which hears of all events as an application service, and waits
+    /// until it answers. With `federation` other servers can reach it through Tintype.
+    pub async fn start_linked(linked: &Linked<'_>, federation: Option<Federation<'_>>) -> Self {
+        let port = port::free();
+        let media = MediaRepository::Elsewhere;
+        let mut configuration = configuration(port, media);
+        let server_name = federation.map_or_else(|| SERVER_NAME.to_owned(), Federation::server_name);
+        if let Some(federation) = federation {
+            configuration = federating(configuration, media, federation);
+        }
+        if linked.profiles == Profiles::OfThoseWhoShareARoom {
+            configuration["require_auth_for_profile_requests"] = true.into();
+            configuration["limit_profile_requests_to_users_who_share_rooms"] = true.into();
+        }
+        if linked.redactions == Redactions::Unchecked {
+            configuration["modules"] = json!([{ "module": "unchecked_redactions.UncheckedRedactions", "config": {} }]);
+        }
+        Self::start_configured(server_name, port, configuration, Some(linked.registration)).await
+    }
+
+    async fn start_configured(
+        server_name: String,
+        port: u16,
+        mut configuration: Value,
+        registration: Option<&str>,
+    ) -> Self {
         let folder = Folder::new("synapse");
         configuration["server_name"] = server_name.as_str().into();
+        if let Some(registration) = registration {
+            let files = configuration["app_service_config_files"].as_array_mut();
+            files.expect("there is a list of registrations").push(REGISTRATION.into());
+            fs::write(folder.path().join(REGISTRATION), registration).expect("a file can be written");
+        }
         for (name, content) in [
             // JSON is YAML.
             ("homeserver.yaml", configuration.to_string()),
@@ -100,7 +168,7 @@ impl Synapse {
             "synapse",
             tools::synapse_python(),
             ["-m", "synapse.app.homeserver", "-c", "homeserver.yaml"],
-            [],
+            [("PYTHONPATH", tools::workspace().join("e2e/synapse").into()), ("PYTHONDONTWRITEBYTECODE", "1".into())],
             folder.path(),
         );
         let url = format!("http://127.0.0.1:{port}");
@@ -278,6 +346,12 @@ fn configuration(port: u16, media: MediaRepository) -> Value {
         "presence": { "enabled": false },
         "rc_message": no_limit,
         "rc_registration": no_limit,
+        "rc_admin_redaction": no_limit,
+        "rc_room_creation": no_limit,
+        "rc_profile": no_limit,
+        "rc_joins": { "local": no_limit, "remote": no_limit },
+        "rc_joins_per_room": no_limit,
+        "rc_invites": { "per_room": no_limit, "per_user": no_limit, "per_issuer": no_limit },
         "rc_login": { "address": no_limit, "account": no_limit, "failed_attempts": no_limit },
     })
 }

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     folder::Folder,
     port,
-    process::Process,
+    process::{Killer, Process},
     synapse::{Federation, OldEndpoints, SERVER_NAME, Synapse, http_client},
     tools,
 };
@@ -21,6 +21,8 @@ pub struct Tintype {
     process: Process,
     port: u16,
     telemetry: u16,
+    // How often it was started.
+    starts: u32,
     // Dropped last: it holds the log and the media.
     folder: Folder,
 }
@@ -51,23 +53,28 @@ signing_key_file = "{}"
     /// Starts Tintype without a homeserver and waits until it is ready. Other servers reach it on the port of its name,
     /// with TLS.
     pub async fn start_alone(federation: Federation<'_>) -> Self {
-        let Federation { authority, port, .. } = federation;
-        let with_tls = format!(
-            r#"tls_listen = ["127.0.0.1:{port}"]
-tls_certificate_file = "{}"
-tls_private_key_file = "{}"
-"#,
-            authority.chain_file().display(),
-            authority.private_key_file().display(),
-        );
-        let server = format!("[[server]]\nname = \"localhost:{port}\"\n");
-        Self::start_configured(&with_tls, &(server + &federating(federation))).await
+        let server = format!("[[server]]\nname = \"{}\"\n", federation.server_name());
+        Self::start_configured(&tls(federation), &(server + &federating(federation))).await
+    }
+
+    /// Starts Tintype on `port` for media that is linked to events of the homeserver at `homeserver`, and waits until it
+    /// is ready. `server` are more lines of its `[[server]]`, `tables` are tables of the configuration.
+    pub async fn start_linked(port: u16, with_tls: Option<Federation<'_>>, server: &str, tables: &str) -> Self {
+        let (http, federation) = match with_tls {
+            Some(federation) => (tls(federation), federating(federation)),
+            None => (String::new(), String::new()),
+        };
+        Self::start_on(port, &http, &format!("[[server]]\n{server}\n{federation}\n{tables}")).await
     }
 
     /// Starts Tintype with more lines in `[http]`, and with further tables.
     async fn start_configured(http: &str, tables: &str) -> Self {
+        Self::start_on(port::free(), http, tables).await
+    }
+
+    async fn start_on(port: u16, http: &str, tables: &str) -> Self {
         let folder = Folder::new("tintype");
-        let (port, telemetry) = (port::free(), port::free());
+        let telemetry = port::free();
         let configuration = format!(
             r#"data_dir = "data"
 
@@ -86,16 +93,26 @@ url = "file:media"
 {tables}"#
         );
         fs::write(folder.path().join(CONFIGURATION), configuration).expect("a file can be written");
-        let mut process =
-            Process::start("tintype", tools::tintype(), ["serve", "--config", CONFIGURATION], [], folder.path());
-        let http = http_client();
-        process
-            .wait_until(async || {
-                let ready = http.get(format!("http://127.0.0.1:{telemetry}/ready"));
-                ready.send().await.is_ok_and(|answer| answer.status().is_success())
-            })
-            .await;
-        Self { process, port, telemetry, folder }
+        let mut process = serve(1, &folder);
+        wait_until_ready(&mut process, telemetry).await;
+        Self { process, port, telemetry, starts: 1, folder }
+    }
+
+    /// Who can kill this start of it.
+    pub fn killer(&self) -> Killer {
+        self.process.killer()
+    }
+
+    /// Kills it, as a power cut would.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again after [`Tintype::kill`], with the files that it has left, and waits until it is ready.
+    pub async fn start_again(&mut self) {
+        self.starts += 1;
+        self.process = serve(self.starts, &self.folder);
+        wait_until_ready(&mut self.process, self.telemetry).await;
     }
 
     /// Makes an account of a server without a homeserver and returns an access token of it.
@@ -132,6 +149,35 @@ url = "file:media"
     pub async fn stop(mut self) -> ExitStatus {
         self.process.stop().await
     }
+}
+
+// Each start has a log of its own.
+fn serve(start: u32, folder: &Folder) -> Process {
+    let name = format!("tintype-{start}");
+    Process::start(&name, tools::tintype(), ["serve", "--config", CONFIGURATION], [], folder.path())
+}
+
+async fn wait_until_ready(process: &mut Process, telemetry: u16) {
+    let http = http_client();
+    process
+        .wait_until(async || {
+            let ready = http.get(format!("http://127.0.0.1:{telemetry}/ready"));
+            ready.send().await.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
+}
+
+/// The lines in `[http]` with which other servers reach it on the port of its name.
+fn tls(federation: Federation<'_>) -> String {
+    let Federation { authority, port, .. } = federation;
+    format!(
+        r#"tls_listen = ["127.0.0.1:{port}"]
+tls_certificate_file = "{}"
+tls_private_key_file = "{}"
+"#,
+        authority.chain_file().display(),
+        authority.private_key_file().display(),
+    )
 }
 
 fn federating(federation: Federation<'_>) -> String {

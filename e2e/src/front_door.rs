@@ -1,0 +1,135 @@
+//! A Synapse with a Tintype in front of it: clients and other servers talk to Tintype, which keeps the media and passes
+//! everything else on.
+
+use crate::{
+    nginx::Nginx,
+    person::Person,
+    port,
+    synapse::{Federation, Linked, Profiles, Redactions, Synapse, http_client},
+    tintype::Tintype,
+};
+
+/// With these they speak to each other.
+const APPSERVICE_TOKEN: &str = "token-of-tintype";
+const HOMESERVER_TOKEN: &str = "token-of-the-homeserver";
+
+/// Who stands at the address that clients know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Front {
+    /// Tintype, `pass_through = true`.
+    Tintype,
+    /// nginx with the file of `deploy/nginx/`, which sends Tintype no more than it needs.
+    Nginx,
+}
+
+/// What a [`FrontDoor`] is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'a> {
+    /// Who stands in front.
+    pub front: Front,
+    /// How other servers reach it, if they do.
+    pub federation: Option<Federation<'a>>,
+    /// Whose profiles a user may look at.
+    pub profiles: Profiles,
+    /// Whether the homeserver refuses redactions that the sender may not make.
+    pub redactions: Redactions,
+    /// The lines of `[linked]`.
+    pub linked: &'a str,
+}
+
+impl Default for Setting<'_> {
+    fn default() -> Self {
+        Self {
+            front: Front::Tintype,
+            federation: None,
+            profiles: Profiles::OfEverybody,
+            redactions: Redactions::Checked,
+            linked: "",
+        }
+    }
+}
+
+/// A homeserver and the Tintype in front of it.
+#[derive(Debug)]
+pub struct FrontDoor {
+    /// The media server.
+    pub tintype: Tintype,
+    /// The homeserver.
+    pub synapse: Synapse,
+    nginx: Option<Nginx>,
+}
+
+impl FrontDoor {
+    /// Starts both and waits until they are ready.
+    pub async fn start(setting: Setting<'_>) -> Self {
+        Self::start_through(setting, |synapse| synapse.url().to_owned()).await
+    }
+
+    /// Starts both, with Tintype reaching the homeserver at the URL that `way` names.
+    pub async fn start_through(setting: Setting<'_>, way: impl FnOnce(&Synapse) -> String) -> Self {
+        let Setting { front, federation, profiles, redactions, linked } = setting;
+        // Each has to know the other's address before it starts.
+        let port = port::free();
+        let name = federation.map_or_else(|| crate::synapse::SERVER_NAME.to_owned(), Federation::server_name);
+        let registration = registration(&name, port);
+        let synapse =
+            Synapse::start_linked(&Linked { registration: &registration, profiles, redactions }, federation).await;
+        let server = format!(
+            r#"name = "{name}"
+homeserver = "{}"
+signing_key_file = "{}"
+appservice_token = "{APPSERVICE_TOKEN}"
+homeserver_token = "{HOMESERVER_TOKEN}"
+pass_through = {}
+"#,
+            way(&synapse),
+            synapse.signing_key_file().display(),
+            front == Front::Tintype,
+        );
+        let tintype = Tintype::start_linked(port, federation, &server, &format!("[linked]\n{linked}")).await;
+        let nginx = match front {
+            Front::Tintype => None,
+            Front::Nginx => {
+                Some(Nginx::start(crate::nginx::Passing::Snippet, &tintype.address(), &synapse.address()).await)
+            }
+        };
+        let door = Self { tintype, synapse, nginx };
+        door.ping().await;
+        door
+    }
+
+    /// The base URL that clients know.
+    pub fn url(&self) -> String {
+        self.nginx.as_ref().map_or_else(|| format!("http://{}", self.tintype.address()), Nginx::url)
+    }
+
+    /// Registers an account.
+    pub async fn person(&self, localpart: &str) -> Person {
+        let user = self.synapse.register(localpart).await;
+        Person::new(user, self.url(), self.synapse.url().to_owned())
+    }
+
+    /// Has the homeserver see that Tintype is there, so that it does not let its events wait.
+    pub async fn ping(&self) {
+        let ping = http_client().post(format!("{}/_matrix/client/v1/appservice/tintype/ping", self.synapse.url()));
+        let ping = ping.bearer_auth(APPSERVICE_TOKEN).json(&serde_json::json!({ "transaction_id": "here" }));
+        let answer = ping.send().await.expect("Synapse answers");
+        let status = answer.status();
+        assert!(status.is_success(), "Synapse does not reach Tintype: {status} {:?}", answer.text().await);
+    }
+}
+
+fn registration(server_name: &str, port: u16) -> String {
+    let escaped = server_name.replace('.', r"\.");
+    // JSON is YAML.
+    serde_json::json!({
+        "id": "tintype",
+        "url": format!("http://127.0.0.1:{port}"),
+        "as_token": APPSERVICE_TOKEN,
+        "hs_token": HOMESERVER_TOKEN,
+        "sender_localpart": "_tintype",
+        "rate_limited": false,
+        "namespaces": { "users": [{ "exclusive": false, "regex": format!("@.*:{escaped}") }] },
+    })
+    .to_string()
+}
