@@ -97,6 +97,11 @@ impl MatrixError {
         Self { outcome: Some(Outcome::Frozen), ..Self::not_found() }
     }
 
+    /// 403 `M_UNAUTHORIZED` (MSC3911): in one text, whatever is missing.
+    fn not_visible() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "M_UNAUTHORIZED", "The media is not visible to you")
+    }
+
     /// 504 `M_NOT_YET_UPLOADED` (v1.7).
     pub(crate) fn not_yet_uploaded() -> Self {
         let error = "The media has not been uploaded yet; try again later";
@@ -221,6 +226,7 @@ impl From<OpenError> for MatrixError {
             OpenError::RateLimited(limited) => limited.into(),
             OpenError::NotFound => Self::not_found(),
             OpenError::Frozen => Self::frozen(),
+            OpenError::NotVisible => Self::not_visible(),
             OpenError::NotAPeer => Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", text),
             OpenError::TooLarge => Self::new(StatusCode::BAD_GATEWAY, "M_TOO_LARGE", text),
             OpenError::OriginFailed(_) => Self::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", text),
@@ -280,6 +286,7 @@ impl From<ThumbnailsError> for MatrixError {
             ThumbnailsError::RateLimited(limited) => (*limited).into(),
             ThumbnailsError::NotFound => Self::not_found(),
             ThumbnailsError::Frozen => Self::frozen(),
+            ThumbnailsError::NotVisible => Self::not_visible(),
             ThumbnailsError::NotAPeer => Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", error.to_string()),
             ThumbnailsError::OriginFailed(_) => Self::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", error.to_string()),
             // The same as for media of ours, but that the server is not to blame (client-server API, "Thumbnails").

@@ -17,7 +17,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tintype_domain::{ContentHash, Randomness};
+use tintype_domain::{Audience, ContentHash, Lifetime, Randomness};
 use tintype_http::{
     byteranges::{Boundary, MultipartByteranges},
     conditional::{ETag, Precondition, evaluate, range_applies},
@@ -34,6 +34,10 @@ pub(crate) const NOT_KEPT: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Authenticated media: kept by the client that asked, and nobody on the way.
 pub(crate) const PRIVATE: HeaderValue = HeaderValue::from_static("private, max-age=86400");
+
+/// Media that is attached to an event or a profile (MSC3911): the client may keep it, and asks each time whether it may
+/// still show it.
+const ASKED_AGAIN: HeaderValue = HeaderValue::from_static("private, no-cache");
 
 /// Media on the deprecated endpoints, which anybody may have: shared caches ask again each time.
 pub(crate) const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=86400, s-maxage=0, proxy-revalidate");
@@ -77,6 +81,16 @@ pub(crate) enum Source {
     Known(Content, u64),
     /// They are arriving, and nobody knows how many there will be. Those of the part that was asked for are there.
     Unknown(GrowingContent, Option<ByteRange>),
+}
+
+/// How long media may be kept by clients and on the way: as said, unless it may be gone, or hidden, at any moment.
+pub(crate) fn cache_control(lifetime: Lifetime, audience: &Audience, otherwise: HeaderValue) -> HeaderValue {
+    match audience {
+        _ if lifetime.is_ephemeral() => NOT_KEPT,
+        Audience::Everyone => otherwise,
+        Audience::Event(_) | Audience::Profile(_) => ASKED_AGAIN,
+        Audience::Uploader | Audience::Attaching | Audience::Nobody => NOT_KEPT,
+    }
 }
 
 /// The entity tag of bytes with this hash.

@@ -12,6 +12,7 @@ mod federation;
 mod legacy;
 mod lifecycle;
 mod limits;
+mod linked;
 mod races;
 mod serve;
 mod standalone;

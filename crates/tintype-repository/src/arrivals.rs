@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use tintype_domain::{Lifetime, Mxc, Timestamp};
+use tintype_domain::{Audience, Lifetime, Mxc};
 use tintype_storage::blobs::Growing;
 use tokio_util::sync::CancellationToken;
 
@@ -28,18 +28,12 @@ pub struct Arriving {
     pub attempt: u64,
     /// Its bytes.
     pub growing: Arc<Growing>,
-    /// Its life, if it is ephemeral.
-    pub life: Option<Life>,
-}
-
-impl Arriving {
     /// How long it will live, as far as that is known before it is whole.
-    pub fn lifetime(&self) -> Lifetime {
-        match self.life {
-            Some(_) => Lifetime::Ephemeral { expires_at: Timestamp::NEVER },
-            None => Lifetime::Kept,
-        }
-    }
+    pub lifetime: Lifetime,
+    /// For whom it was when it began to arrive. Whom media of ours is attached to meanwhile is in the records.
+    pub audience: Audience,
+    /// Its life, if it may end.
+    pub life: Option<Life>,
 }
 
 /// A request that brings an upload.
@@ -195,7 +189,16 @@ mod tests {
         let mut incoming = files.receive().await.unwrap();
         incoming.write(Bytes::from_static(b"bytes")).await.unwrap();
         let growing = files.grow(&mut incoming, None).await.unwrap();
-        (incoming, Arc::new(Arriving { content_type: Vec::new(), filename: None, attempt, growing, life: None }))
+        let arriving = Arriving {
+            content_type: Vec::new(),
+            filename: None,
+            attempt,
+            growing,
+            lifetime: Lifetime::Kept,
+            audience: Audience::Everyone,
+            life: None,
+        };
+        (incoming, Arc::new(arriving))
     }
 
     fn mxc() -> Mxc {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use tintype_domain::ContentHash;
+use tintype_domain::{Audience, ContentHash, Lifetime, Timestamp};
 use tintype_storage::{
     blobs::{Incoming, PartialName},
     records::{Body, Fulfil, InsertMedia, InsertOutcome, MediaKind, NewAudience, NewBlob, Partial},
@@ -55,7 +55,7 @@ struct State {
     incoming: Option<Incoming>,
     readable: Readable,
     brought: Brought,
-    /// The life of what will be ephemeral: it may be deleted before it is whole.
+    /// The life of what may end: it may be deleted before it is whole.
     life: Option<Life>,
 }
 
@@ -253,7 +253,12 @@ impl State {
         inner.randomness.fill(&mut attempt);
         let Labels { content_type, filename } = self.labels.clone();
         let (attempt, life) = (u64::from_ne_bytes(attempt), self.life.clone());
-        let arriving = Arc::new(Arriving { content_type, filename, attempt, growing, life });
+        let (lifetime, audience) = match self.held.reservation.kind {
+            MediaKind::Kept => (Lifetime::Kept, Audience::Everyone),
+            MediaKind::Ephemeral => (Lifetime::Ephemeral { expires_at: Timestamp::NEVER }, Audience::Everyone),
+            MediaKind::Restricted { .. } => (Lifetime::Kept, Audience::Uploader),
+        };
+        let arriving = Arc::new(Arriving { content_type, filename, attempt, growing, lifetime, audience, life });
         inner.arrivals.can_be_read(&self.held.mxc, &arriving);
         if self.life.as_ref().is_some_and(Life::is_over) {
             // It was deleted while this was made ready; who has seen it meanwhile is told by its life.

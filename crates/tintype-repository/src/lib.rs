@@ -28,6 +28,7 @@ mod resume;
 mod rules;
 mod sweep;
 mod thumbnail;
+mod visibility;
 mod waiting;
 
 use std::{

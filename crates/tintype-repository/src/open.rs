@@ -5,11 +5,11 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use tintype_domain::{Mxc, Requester, Timestamp};
+use tintype_domain::{Audience, Mxc, Requester, Timestamp};
 use tintype_federation::FetchError;
 use tintype_storage::{
     blobs::{BlobFile, BlobsError, Location},
-    records::{Body, FoundMedia, MediaRecord, RecordsError, RemoteKey},
+    records::{Body, FoundMedia, MediaKind, MediaRecord, RecordsError, RemoteKey, Reservation},
 };
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     rates::Action,
     remote::{FromOrigin, Lost, Remote, RemoteError, original},
     thumbnail::CachedThumbnail,
+    visibility::{Admission, Restriction},
     waiting::{Wanted, Woken},
 };
 
@@ -52,6 +53,8 @@ pub enum Opened {
 pub struct OpenedArriving {
     /// What is known of it.
     pub arriving: Arc<Arriving>,
+    /// Whom it is for.
+    pub audience: Audience,
     /// Its bytes.
     pub content: GrowingContent,
     mxc: Mxc,
@@ -72,6 +75,9 @@ pub enum OpenError {
     /// It is frozen for those who come without a token: to them it is not there.
     #[error("media not found")]
     Frozen,
+    /// It is restricted, and the requester may not see what it is attached to (MSC3911).
+    #[error("the media is not visible to you")]
+    NotVisible,
     /// It is another server's, with which none of ours speaks.
     #[error("there is no media from this server")]
     NotAPeer,
@@ -139,7 +145,7 @@ pub struct CachedMedia {
     pub(crate) body: Body,
     /// Which response of another server it is; none for media of ours.
     remote: Option<RemoteKey>,
-    /// Its life, if it is ephemeral.
+    /// Its life, if it may end.
     pub(crate) life: Option<Life>,
 }
 
@@ -167,7 +173,8 @@ impl CachedMedia {
     /// Itself, served as a thumbnail of this type.
     pub(crate) fn as_its_own_thumbnail(&self, content_type: &'static str) -> CachedThumbnail {
         let MediaRecord { sha256, size, created_at, lifetime, .. } = self.record;
-        CachedThumbnail { content_type, sha256, size, body: self.body.clone(), created_at, lifetime }
+        let restriction = Restriction::of(&self.record);
+        CachedThumbnail { content_type, sha256, size, body: self.body.clone(), created_at, lifetime, restriction }
     }
 
     /// Bytes of its body that are held in memory.
@@ -189,8 +196,28 @@ enum Found {
     Stored(Arc<CachedMedia>),
     /// Some of it.
     Arriving(Arc<Arriving>),
-    /// A promise, which holds until this time at least.
-    Reserved(Timestamp),
+    /// A promise.
+    Reserved(Promise),
+    /// Nothing.
+    Nothing,
+}
+
+/// Media that was promised.
+struct Promise {
+    /// It holds until this time at least.
+    until: Timestamp,
+    /// What it will be.
+    kind: MediaKind,
+}
+
+/// What the caller may have of some media.
+enum Admitted {
+    /// All of it.
+    Stored(Arc<CachedMedia>),
+    /// Some of it, and for whom it is.
+    Arriving(Arc<Arriving>, Audience),
+    /// A promise that did not hold in time.
+    Reserved,
     /// Nothing.
     Nothing,
 }
@@ -236,20 +263,20 @@ impl Repository {
             return self.opened(caller, mxc, record).await;
         }
         match Box::pin(self.find(caller, mxc, deadline, wanted, from_origin)).await? {
-            Found::Stored(record) => self.opened(caller, mxc, record).await,
-            Found::Arriving(arriving) => {
+            Admitted::Stored(record) => self.opened(caller, mxc, record).await,
+            Admitted::Arriving(arriving, audience) => {
                 let counted = Arc::new(self.0.metrics.download_streams());
                 let life = arriving.life.clone();
                 let content = GrowingContent { growing: Arc::clone(&arriving.growing), life, counted };
                 let (mxc, caller) = (mxc.clone(), caller.clone());
-                Ok(Opened::Arriving(OpenedArriving { arriving, content, mxc, caller, deadline }))
+                Ok(Opened::Arriving(OpenedArriving { arriving, audience, content, mxc, caller, deadline }))
             }
-            Found::Reserved(_) => Err(OpenError::NotYetUploaded),
-            Found::Nothing => Err(OpenError::NotFound),
+            Admitted::Reserved => Err(OpenError::NotYetUploaded),
+            Admitted::Nothing => Err(OpenError::NotFound),
         }
     }
 
-    /// The record of media of ours that the caller may have, once it is whole.
+    /// The record of media that the caller may have, once it is whole.
     pub(crate) async fn find_whole(
         &self,
         caller: &Caller,
@@ -260,9 +287,9 @@ impl Repository {
             return self.unless_frozen(caller, mxc, record);
         }
         match Box::pin(self.find(caller, mxc, self.deadline(patience), Wanted::Whole, FromOrigin::Fetched)).await? {
-            Found::Stored(record) => self.unless_frozen(caller, mxc, record),
-            Found::Arriving(_) | Found::Reserved(_) => Err(OpenError::NotYetUploaded),
-            Found::Nothing => Err(OpenError::NotFound),
+            Admitted::Stored(record) => self.unless_frozen(caller, mxc, record),
+            Admitted::Arriving(..) | Admitted::Reserved => Err(OpenError::NotYetUploaded),
+            Admitted::Nothing => Err(OpenError::NotFound),
         }
     }
 
@@ -349,27 +376,53 @@ impl Repository {
         patience: Duration,
         wanted: Wanted,
         from_origin: FromOrigin,
-    ) -> Result<Found, OpenError> {
+    ) -> Result<Admitted, OpenError> {
         if !self.0.is_elsewhere(mxc) || matches!(caller.requester, Requester::Server(_)) {
-            return Ok(Found::Nothing);
+            return Ok(Admitted::Nothing);
         }
         let key = original(mxc);
         if let Some(kept) = self.find_kept(&key).await? {
-            return Ok(Found::Stored(kept));
+            self.admit_to_stored(caller, mxc, &kept).await?;
+            return Ok(Admitted::Stored(kept));
         }
         if self.is_frozen(caller, mxc, self.0.clock.now()) {
             return Err(OpenError::Frozen);
         }
         if from_origin == FromOrigin::CachedOnly {
-            return Ok(Found::Nothing);
+            return Ok(Admitted::Nothing);
         }
         Ok(match self.fetched(caller, &key, wanted, patience).await? {
-            Remote::Stored(stored) => Found::Stored(stored),
-            Remote::Arriving(arriving) => Found::Arriving(arriving),
+            Remote::Stored(stored) => {
+                self.admit_to_stored(caller, mxc, &stored).await?;
+                Admitted::Stored(stored)
+            }
+            Remote::Arriving(arriving) => {
+                let audience = arriving.audience.clone();
+                let restriction = Restriction { audience: audience.clone(), uploader: None, redacted_at: None };
+                if audience.is_restricted() {
+                    self.admit(caller, mxc, &restriction).await?;
+                }
+                Admitted::Arriving(arriving, audience)
+            }
         })
     }
 
-    /// What there is of the media, after waiting for it until `deadline` if it was promised.
+    /// Whether the caller may see stored media of another server.
+    pub(crate) async fn admit_to_stored(
+        &self,
+        caller: &Caller,
+        mxc: &Mxc,
+        media: &CachedMedia,
+    ) -> Result<(), OpenError> {
+        if let Some(restriction) = Restriction::of(&media.record) {
+            self.admit(caller, mxc, &restriction).await?;
+        }
+        // It was taken away while this was asked.
+        if media.life.as_ref().is_some_and(Life::is_over) { Err(OpenError::NotFound) } else { Ok(()) }
+    }
+
+    /// What the caller may have of the media, after waiting until `deadline` for what was promised, and for what is being
+    /// attached. Whether the caller may see it is judged before it is waited for, and again each time it is looked for.
     async fn find(
         &self,
         caller: &Caller,
@@ -377,7 +430,7 @@ impl Repository {
         deadline: Timestamp,
         wanted: Wanted,
         from_origin: FromOrigin,
-    ) -> Result<Found, OpenError> {
+    ) -> Result<Admitted, OpenError> {
         if !self.0.is_ours(mxc) {
             let patience = deadline.since(self.0.clock.now());
             return self.find_remote(caller, mxc, patience, wanted, from_origin).await;
@@ -387,15 +440,35 @@ impl Repository {
         loop {
             let moment = waiting.now();
             let found = self.look(mxc, wanted).await?;
+            let (audience, admission) = match self.restriction(mxc, &found).await? {
+                Some(restriction) => {
+                    let admission = self.admit(caller, mxc, &restriction).await?;
+                    (restriction.audience, admission)
+                }
+                None => (Audience::Everyone, Admission::Admitted),
+            };
             let now = clock.now();
             let promised = matches!(found, Found::Arriving(_) | Found::Reserved(_));
             if promised && self.is_frozen(caller, mxc, now) {
                 // It would be frozen when it is stored; and nobody holds a connection for that.
                 return Err(OpenError::NotYetUploaded);
             }
-            let until = match found {
-                Found::Reserved(until) if now < deadline => until,
-                found => return Ok(found),
+            let until = match (admission, found) {
+                (_, Found::Nothing) => return Ok(Admitted::Nothing),
+                (Admission::Undetermined, _) if now < deadline => Timestamp::NEVER,
+                (Admission::Undetermined, _) => return Err(OpenError::NotVisible),
+                (Admission::Admitted, Found::Stored(media)) => {
+                    if media.life.as_ref().is_some_and(Life::is_over) {
+                        // It was taken away, or became somebody else's to see, while this was asked.
+                        continue;
+                    }
+                    return Ok(Admitted::Stored(media));
+                }
+                (Admission::Admitted, Found::Arriving(arriving)) => {
+                    return Ok(Admitted::Arriving(arriving, audience));
+                }
+                (Admission::Admitted, Found::Reserved(promise)) if now < deadline => promise.until,
+                (Admission::Admitted, Found::Reserved(_)) => return Ok(Admitted::Reserved),
             };
             let waiter = waiter.get_or_insert_with(|| waiting.enter(mxc, wanted, caller, moment));
             tokio::select! {
@@ -425,14 +498,32 @@ impl Repository {
         }
         match self.0.records.find_reservation(mxc).await? {
             // While its upload arrives, it does not expire.
-            Some(reservation) if reservation.held => Ok(Found::Reserved(Timestamp::NEVER)),
-            Some(reservation) if reservation.expires_at > self.0.clock.now() => {
-                Ok(Found::Reserved(reservation.expires_at))
+            Some(Reservation { held: true, kind, .. }) => {
+                Ok(Found::Reserved(Promise { until: Timestamp::NEVER, kind }))
+            }
+            Some(Reservation { expires_at: until, kind, .. }) if until > self.0.clock.now() => {
+                Ok(Found::Reserved(Promise { until, kind }))
             }
             Some(_) => Ok(Found::Nothing),
             // It may have been recorded since the first look: then it has a record now.
             None => Ok(self.find_stored(mxc).await?.map_or(Found::Nothing, Found::Stored)),
         }
+    }
+
+    /// Who may see what was found; none if it is everybody.
+    async fn restriction(&self, mxc: &Mxc, found: &Found) -> Result<Option<Restriction>, OpenError> {
+        let is_restricted = match found {
+            Found::Stored(media) => return Ok(Restriction::of(&media.record)),
+            Found::Arriving(arriving) => arriving.audience.is_restricted(),
+            Found::Reserved(promise) => matches!(promise.kind, MediaKind::Restricted { .. }),
+            Found::Nothing => false,
+        };
+        if !is_restricted {
+            return Ok(None);
+        }
+        // What has no link any more was removed since it was found.
+        let link = self.0.records.find_link(mxc).await?;
+        link.map(|link| Some(link.into())).ok_or(OpenError::NotFound)
     }
 
     /// Opens the bytes of media.

@@ -25,6 +25,7 @@ use tokio::sync::watch;
 
 use crate::{
     Arriving, Caller, OpenError, Repository, StorageError, Wanted,
+    lives::Life,
     open::CachedMedia,
     receive::{MAX_CONTENT_TYPE, MAX_FILENAME},
     waiting::Woken,
@@ -436,19 +437,29 @@ impl Fetch {
         } else {
             Lifetime::Kept
         };
-        let (labels, arrived) = self.receive(media, limit).await?;
+        let audience = Audience::Everyone;
+        // From before it is there: what goes after it is noticed.
+        let life =
+            (lifetime.is_ephemeral() || audience.is_restricted()).then(|| repository.0.lives.enter(&self.key.mxc));
+        let terms = Terms { lifetime, audience, life };
+        let (labels, arrived) = self.receive(media, &terms, limit).await?;
         let size = match &arrived {
             Arrived::Small(bytes) => bytes.len() as u64,
             Arrived::Large(incoming) => incoming.size(),
         };
-        self.record(labels, arrived, fetched_at, lifetime).await?;
+        self.record(labels, arrived, fetched_at, terms).await?;
         repository.0.metrics.fetched(size);
         let stored = repository.find_kept(&self.key).await?;
         stored.ok_or_else(|| RecordsError::Inconsistent(format!("{} is gone again", self.key.mxc)).into())
     }
 
     /// Takes the bytes, and lets them be read while they come.
-    async fn receive(&mut self, media: RemoteMedia, limit: u64) -> Result<(Labels, Arrived), RemoteError> {
+    async fn receive(
+        &mut self,
+        media: RemoteMedia,
+        terms: &Terms,
+        limit: u64,
+    ) -> Result<(Labels, Arrived), RemoteError> {
         let RemoteMedia { content_type, filename, content_length, mut body, .. } = media;
         let labels = Labels::of(content_type, filename);
         let inline = self.repository.0.rules.inline_size;
@@ -459,7 +470,7 @@ impl Fetch {
             let chunk = match &mut large {
                 None if !small.is_empty() => {
                     let Some(chunk) = body.next().now_or_never() else {
-                        large = Some(self.open_file(&mut small, &labels, content_length).await?);
+                        large = Some(self.open_file(&mut small, &labels, terms, content_length).await?);
                         continue;
                     };
                     chunk
@@ -481,7 +492,7 @@ impl Fetch {
                 return Err(RemoteError::TooLarge { limit });
             }
             if large.is_none() && small.len() + chunk.len() > inline {
-                large = Some(self.open_file(&mut small, &labels, content_length).await?);
+                large = Some(self.open_file(&mut small, &labels, terms, content_length).await?);
             }
             match &mut large {
                 Some(incoming) => incoming.write(chunk).await?,
@@ -503,6 +514,7 @@ impl Fetch {
         &mut self,
         small: &mut BytesMut,
         labels: &Labels,
+        terms: &Terms,
         length: Option<u64>,
     ) -> Result<Incoming, RemoteError> {
         let inner = &self.repository.0;
@@ -514,8 +526,10 @@ impl Fetch {
             inner.randomness.fill(&mut attempt);
             let Labels { content_type, filename } = labels.clone();
             let attempt = u64::from_ne_bytes(attempt);
-            let arriving = Arriving { content_type, filename, attempt, growing: Arc::clone(&growing), life: None };
-            self.growing = Some(growing);
+            let Terms { lifetime, audience, life } = terms.clone();
+            let growing = self.growing.insert(growing);
+            let growing = Arc::clone(growing);
+            let arriving = Arriving { content_type, filename, attempt, growing, lifetime, audience, life };
             self.progress.send_replace(Progress::Arriving(Arc::new(arriving)));
         }
         Ok(incoming)
@@ -527,7 +541,7 @@ impl Fetch {
         labels: Labels,
         arrived: Arrived,
         fetched_at: Timestamp,
-        lifetime: Lifetime,
+        terms: Terms,
     ) -> Result<(), RemoteError> {
         let inner = &self.repository.0;
         let (blob, location) = match arrived {
@@ -553,8 +567,8 @@ impl Fetch {
             content_type,
             filename,
             fetched_at,
-            lifetime,
-            audience: Audience::Everyone,
+            lifetime: terms.lifetime,
+            audience: terms.audience,
         };
         let outcome = inner.records.insert_remote(insert).await;
         if let Some(location) = &location {
@@ -572,6 +586,15 @@ impl Fetch {
 /// Whether the origin says that its media is ephemeral: under either name, and by nothing but `true` (MSC4425).
 fn is_ephemeral(metadata: &Map<String, Value>) -> bool {
     ["ephemeral", "org.matrix.msc4425.ephemeral"].iter().any(|key| metadata.get(*key) == Some(&Value::Bool(true)))
+}
+
+/// On what terms the origin gave its media.
+#[derive(Debug, Clone)]
+struct Terms {
+    lifetime: Lifetime,
+    audience: Audience,
+    /// Its life, if it may end.
+    life: Option<Life>,
 }
 
 /// A body that has come.

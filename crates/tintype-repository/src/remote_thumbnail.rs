@@ -9,9 +9,11 @@ use tintype_storage::records::{InsertRemote, MediaRecord, RemoteKey, RemoteRespo
 use crate::{
     Caller, FromOrigin, OpenError, OpenedThumbnail, RemoteThumbnails, Repository, ThumbnailRequest, ThumbnailsError,
     Wanted,
+    lives::Life,
     open::CachedMedia,
     remote::{Lost, Remote, original},
     thumbnail::{CachedThumbnail, Insertion, known_type},
+    visibility::Restriction,
 };
 
 impl Repository {
@@ -34,7 +36,14 @@ impl Repository {
             let life = self.0.lives.enter(&key.mxc);
             let found = self.find_remote_thumbnail(caller, &key, request, patience, from_origin).await?;
             self.0.fetches.used(&remote_key(&key), self.0.clock.now());
-            let life = found.lifetime.is_ephemeral().then_some(life);
+            if let Some(restriction) = &found.restriction {
+                self.admit(caller, &key.mxc, restriction).await?;
+            }
+            let life = found.may_end().then_some(life);
+            if life.as_ref().is_some_and(Life::is_over) {
+                // It was taken away while this was asked.
+                return Err(ThumbnailsError::NotFound);
+            }
             Ok(self.opened_thumbnail(&found, life.as_ref()).await?)
         };
         let mut outcome = find().await;
@@ -94,7 +103,10 @@ impl Repository {
         match self.find_kept(&original(&key.mxc)).await? {
             // Nothing is made for those from whom it would be kept.
             Some(media) if self.is_frozen(caller, &key.mxc, media.record().created_at) => Err(ThumbnailsError::Frozen),
-            Some(media) => self.made_from(&media, key, request).await.map(Some),
+            Some(media) => {
+                self.admit_to_stored(caller, &key.mxc, &media).await?;
+                self.made_from(&media, key, request).await.map(Some)
+            }
             None => Ok(None),
         }
     }
@@ -123,7 +135,10 @@ impl Repository {
             }
         }
         match self.fetched(caller, &original(&key.mxc), Wanted::Whole, patience).await? {
-            Remote::Stored(media) => self.made_from(&media, key, request).await,
+            Remote::Stored(media) => {
+                self.admit_to_stored(caller, &key.mxc, &media).await?;
+                self.made_from(&media, key, request).await
+            }
             Remote::Arriving(_) => Err(ThumbnailsError::NotYetUploaded),
         }
     }
@@ -146,7 +161,7 @@ impl Repository {
 
     /// Keeps a thumbnail in memory, unless it may be gone at any moment.
     async fn remember_thumbnail(&self, key: &ThumbnailKey, thumbnail: &Arc<CachedThumbnail>) {
-        if !thumbnail.lifetime.is_ephemeral() {
+        if !thumbnail.may_end() {
             self.0.thumbnails.insert(key.clone(), Arc::clone(thumbnail)).await;
         }
     }
@@ -191,6 +206,6 @@ fn as_thumbnail(kept: &CachedMedia) -> Option<Arc<CachedThumbnail>> {
     let essence = name.split(';').next()?.trim().to_ascii_lowercase();
     let content_type = known_type(&essence)?;
     let MediaRecord { sha256, size, created_at, lifetime, .. } = *record;
-    let body = kept.body.clone();
-    Some(Arc::new(CachedThumbnail { content_type, sha256, size, body, created_at, lifetime }))
+    let (body, restriction) = (kept.body.clone(), Restriction::of(record));
+    Some(Arc::new(CachedThumbnail { content_type, sha256, size, body, created_at, lifetime, restriction }))
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tintype_domain::{ContentHash, Lifetime, Mxc, Timestamp};
+use tintype_domain::{Audience, ContentHash, Lifetime, Mxc, Timestamp};
 use tintype_storage::{
     blobs::{BlobsError, Location},
     records::{
@@ -19,6 +19,7 @@ use crate::{
     lives::Life,
     open::{CachedMedia, in_memory},
     rates::Action,
+    visibility::Restriction,
 };
 
 /// A thumbnail as it was asked for.
@@ -43,6 +44,8 @@ pub struct OpenedThumbnail {
     pub created_at: Timestamp,
     /// How long what it was made from lives.
     pub lifetime: Lifetime,
+    /// Whom what it was made from is for.
+    pub audience: Audience,
     /// Its bytes.
     pub content: Content,
 }
@@ -59,6 +62,9 @@ pub enum ThumbnailsError {
     /// It is frozen for those who come without a token.
     #[error("media not found")]
     Frozen,
+    /// The media is restricted, and the requester may not see what it is attached to (MSC3911).
+    #[error("the media is not visible to you")]
+    NotVisible,
     /// The media is another server's, with which none of ours speaks.
     #[error("there is no media from this server")]
     NotAPeer,
@@ -88,6 +94,7 @@ impl From<OpenError> for ThumbnailsError {
             OpenError::RateLimited(limited) => Self::RateLimited(limited),
             OpenError::NotFound => Self::NotFound,
             OpenError::Frozen => Self::Frozen,
+            OpenError::NotVisible => Self::NotVisible,
             OpenError::NotAPeer => Self::NotAPeer,
             OpenError::TooLarge => Self::RemoteTooLarge("it is more than is taken from other servers".to_owned()),
             OpenError::OriginFailed(why) => Self::OriginFailed(why),
@@ -120,9 +127,16 @@ pub(crate) struct CachedThumbnail {
     pub(crate) created_at: Timestamp,
     /// How long what it was made from lives.
     pub(crate) lifetime: Lifetime,
+    /// Who may see what it was made from; none if it is everybody.
+    pub(crate) restriction: Option<Restriction>,
 }
 
 impl CachedThumbnail {
+    /// Whether it may be gone, or be somebody else's to see, at any moment: then it is never answered from memory.
+    pub(crate) fn may_end(&self) -> bool {
+        self.lifetime.is_ephemeral() || self.restriction.is_some()
+    }
+
     /// Bytes of its body that are held in memory.
     pub(crate) fn body_in_memory(&self) -> usize {
         in_memory(&self.body)
@@ -184,6 +198,7 @@ impl Repository {
             size: thumbnail.size,
             created_at: thumbnail.created_at,
             lifetime: thumbnail.lifetime,
+            audience: thumbnail.restriction.as_ref().map_or(Audience::Everyone, |one| one.audience.clone()),
             content: living(self.content(&thumbnail.body).await?, life),
         })
     }
@@ -202,7 +217,8 @@ impl Repository {
                 ThumbnailContent::Own(record, body) => {
                     let MediaRecord { created_at, lifetime, .. } = *media.record();
                     let (sha256, size) = (record.sha256, record.size);
-                    CachedThumbnail { content_type, sha256, size, body, created_at, lifetime }
+                    let restriction = Restriction::of(media.record());
+                    CachedThumbnail { content_type, sha256, size, body, created_at, lifetime, restriction }
                 }
             }));
         }
@@ -289,8 +305,8 @@ impl Repository {
             });
         }
         let MediaRecord { created_at, lifetime, .. } = *media.record();
-        let body = Body::Inline(bytes);
-        Ok(Arc::new(CachedThumbnail { content_type, sha256, size, body, created_at, lifetime }))
+        let (body, restriction) = (Body::Inline(bytes), Restriction::of(media.record()));
+        Ok(Arc::new(CachedThumbnail { content_type, sha256, size, body, created_at, lifetime, restriction }))
     }
 
     async fn keep_in_file(&self, bytes: Bytes, insertion: Insertion) -> Result<(), RecordsError> {

@@ -18,6 +18,7 @@
 mod client;
 mod connection;
 mod homeserver;
+pub mod linked;
 pub mod paths;
 mod pattern;
 mod peer;

@@ -320,6 +320,16 @@ impl TestServer {
         self.clock.advance(by);
     }
 
+    /// What time it is for the server.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The file of the database.
+    pub(crate) fn database_path(&self) -> PathBuf {
+        self.config.database_path()
+    }
+
     /// The data folder.
     pub fn data_dir(&self) -> &Path {
         &self.config.data_dir

@@ -21,7 +21,7 @@ use crate::{
     media_path::MediaPath,
     outcome::Outcome,
     patience::Patience,
-    serve::{NOT_KEPT, PRIVATE, Representation, Source, entity_tag, respond},
+    serve::{NOT_KEPT, PRIVATE, Representation, Source, cache_control, entity_tag, respond},
 };
 
 /// Segments before the server name.
@@ -41,7 +41,7 @@ pub(crate) async fn download(
     path: MediaPath,
     head: &Head,
     from_origin: FromOrigin,
-    cache_control: HeaderValue,
+    otherwise: HeaderValue,
 ) -> Result<Response, MatrixError> {
     let patience = Patience::asked(head.request.uri().query())?;
     // The end of an answer without a length is the end of the connection in HTTP/1.0: a stump would look whole.
@@ -56,7 +56,7 @@ pub(crate) async fn download(
                 etag: entity_tag(&record.sha256),
                 content_type: content_type(&record.content_type),
                 disposition: disposition(&path, &record.content_type, record.filename.as_deref()),
-                cache_control: if record.lifetime.is_ephemeral() { NOT_KEPT } else { cache_control },
+                cache_control: cache_control(record.lifetime, &record.audience, otherwise),
                 source: Source::Known(media.content.clone(), record.size),
             }
         }

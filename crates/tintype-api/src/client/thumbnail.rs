@@ -17,7 +17,7 @@ use crate::{
     media_path::MediaPath,
     outcome::Outcome,
     patience::Patience,
-    serve::{NOT_KEPT, PRIVATE, Representation, Source, entity_tag, respond},
+    serve::{PRIVATE, Representation, Source, cache_control, entity_tag, respond},
 };
 
 /// Segments before the server name.
@@ -37,7 +37,7 @@ pub(crate) async fn thumbnail(
     path: MediaPath,
     head: &Head,
     from_origin: FromOrigin,
-    cache_control: HeaderValue,
+    otherwise: HeaderValue,
 ) -> Result<Response, MatrixError> {
     let query = head.request.uri().query();
     let wanted = thumbnail_request(query)?;
@@ -48,7 +48,7 @@ pub(crate) async fn thumbnail(
         etag: entity_tag(&thumbnail.sha256),
         content_type: HeaderValue::from_static(thumbnail.content_type),
         disposition: disposition(thumbnail.content_type),
-        cache_control: if thumbnail.lifetime.is_ephemeral() { NOT_KEPT } else { cache_control },
+        cache_control: cache_control(thumbnail.lifetime, &thumbnail.audience, otherwise),
         source: Source::Known(thumbnail.content, thumbnail.size),
     };
     let response = respond(&head.request, &representation, &*api.parts.randomness);

@@ -33,7 +33,7 @@ pub(crate) async fn get(State(api): State<Arc<Api>>, head: Head) -> Result<Respo
                 Some(length) => Media::Known(Content::Growing(opened.content.clone()), length),
                 None => Media::Unknown(opened.content.clone()),
             };
-            (opened.arriving.lifetime(), content_type.clone(), filename.clone(), media)
+            (opened.arriving.lifetime, content_type.clone(), filename.clone(), media)
         }
     };
     let disposition: HeaderValue = format(disposition_for(&declared), filename.as_deref());

@@ -20,14 +20,20 @@ use tintype_federation::authorization;
 use tintype_testing::{Client, Request, TestServer};
 
 /// Two servers with these configurations, Alice at the first and Bob at the second.
-async fn pair(ours: &str, theirs: &str) -> (TestServer, TestServer, Client, Client) {
+pub(crate) async fn pair(ours: &str, theirs: &str) -> (TestServer, TestServer, Client, Client) {
     let (ours, theirs) = tokio::join!(TestServer::federating("ours", ours), TestServer::federating("theirs", theirs));
     let (alice, bob) = (ours.user("alice").await, theirs.user("bob").await);
     (ours, theirs, alice, bob)
 }
 
 /// A request of one server to another, signed as if it were sent to `destination`.
-fn signed(from: &TestServer, to: &TestServer, destination: &TestServer, method: Method, target: &str) -> Request {
+pub(crate) fn signed(
+    from: &TestServer,
+    to: &TestServer,
+    destination: &TestServer,
+    method: Method,
+    target: &str,
+) -> Request {
     let (origin, destination) = (from.name(), destination.name());
     let signature = authorization(&from.signing_key(), origin, destination, method.as_str(), target);
     let signature = signature.expect("a server signs what a test asks for");
@@ -35,6 +41,6 @@ fn signed(from: &TestServer, to: &TestServer, destination: &TestServer, method: 
 }
 
 /// A `GET` of one server to another.
-fn ask(from: &TestServer, to: &TestServer, target: &str) -> Request {
+pub(crate) fn ask(from: &TestServer, to: &TestServer, target: &str) -> Request {
     signed(from, to, to, Method::GET, target)
 }

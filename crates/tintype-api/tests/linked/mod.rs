@@ -1,0 +1,3 @@
+//! Media that belongs to an event or a profile (MSC3911).
+
+mod seeing;

@@ -1,0 +1,184 @@
+//! Restricted media (MSC3911) as the records hold it, laid there behind the server's back: what a test is about is who is
+//! given it, and not how it came to be so.
+
+use bytes::Bytes;
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use tintype_domain::{Audience, ContentHash, Lifetime, Mxc, OwnedUserId, Timestamp};
+use tintype_storage::records::{
+    Body, InsertMedia, InsertRemote, InsertReservation, MediaKind, NewAudience, NewBlob, NewLifetime, Quota, Records,
+    RemoteKey, RemoteResponse,
+};
+
+use crate::TestServer;
+
+/// An event that media is attached to, as far as the server knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Event<'a> {
+    /// Its ID.
+    pub id: &'a str,
+    /// Its room.
+    pub room: Option<&'a str>,
+    /// Who sent it.
+    pub sender: Option<&'a str>,
+    /// Its type.
+    pub kind: Option<&'a str>,
+    /// Its state key.
+    pub state_key: Option<&'a str>,
+}
+
+impl TestServer {
+    /// Stores restricted media of this user that is attached to nothing.
+    ///
+    /// # Panics
+    /// If it cannot be stored.
+    pub async fn store_restricted(
+        &self,
+        mxc: &str,
+        uploader: &str,
+        bytes: impl Into<Bytes>,
+        content_type: &str,
+    ) -> Mxc {
+        let mxc: Mxc = mxc.parse().expect("a test names a valid URI");
+        let media = InsertMedia {
+            mxc: mxc.clone(),
+            blob: blob(bytes.into()),
+            content_type: content_type.as_bytes().to_vec(),
+            filename: None,
+            uploader: user(uploader),
+            created_at: self.now(),
+            quota: Quota::UNLIMITED,
+            lifetime: NewLifetime::Kept,
+            audience: NewAudience::Uploader { unattached_until: Timestamp::NEVER },
+        };
+        let records = self.records().await;
+        records.insert_media(media).await.expect("the media can be recorded");
+        records.close().await;
+        mxc
+    }
+
+    /// Reserves a URI for restricted media of this user.
+    ///
+    /// # Panics
+    /// If it cannot be reserved.
+    pub async fn reserve_restricted(&self, mxc: &str, creator: &str) -> Mxc {
+        let mxc: Mxc = mxc.parse().expect("a test names a valid URI");
+        let reservation = InsertReservation {
+            mxc: mxc.clone(),
+            creator: user(creator),
+            created_at: self.now(),
+            expires_at: Timestamp::NEVER,
+            max_pending: 1_000,
+            kind: MediaKind::Restricted { unattached_until: Timestamp::NEVER },
+        };
+        let records = self.records().await;
+        records.reserve(reservation).await.expect("the URI can be reserved");
+        records.close().await;
+        mxc
+    }
+
+    /// Keeps media of another server that is for these.
+    ///
+    /// # Panics
+    /// If it cannot be kept.
+    pub async fn keep_remote(&self, mxc: &Mxc, audience: Audience, bytes: impl Into<Bytes>, content_type: &str) {
+        let insert = InsertRemote {
+            key: RemoteKey { mxc: mxc.clone(), response: RemoteResponse::Original },
+            blob: blob(bytes.into()),
+            content_type: content_type.as_bytes().to_vec(),
+            filename: None,
+            fetched_at: self.now(),
+            lifetime: Lifetime::Kept,
+            audience,
+        };
+        let records = self.records().await;
+        records.insert_remote(insert).await.expect("the media can be kept");
+        records.close().await;
+    }
+
+    /// Records that restricted media is being attached.
+    pub async fn begin_to_attach(&self, mxc: &Mxc) {
+        self.link(mxc, "attaching", None, None).await;
+    }
+
+    /// Records that restricted media is attached to this event.
+    pub async fn attach_to_event(&self, mxc: &Mxc, event: Event<'_>) {
+        self.know_event(event).await;
+        self.link(mxc, "attached", Some(event.id), None).await;
+    }
+
+    /// Records that restricted media is attached to this user's profile.
+    pub async fn attach_to_profile(&self, mxc: &Mxc, user_id: &str) {
+        self.link(mxc, "attached", None, Some(user_id)).await;
+    }
+
+    /// Records what is known of an event.
+    ///
+    /// # Panics
+    /// If it cannot be recorded.
+    pub async fn know_event(&self, event: Event<'_>) {
+        let mut database = self.database().await;
+        sqlx::query(
+            "INSERT INTO linked_events (event_id, room_id, sender, event_type, state_key) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (event_id) DO NOTHING",
+        )
+        .bind(event.id)
+        .bind(event.room)
+        .bind(event.sender)
+        .bind(event.kind)
+        .bind(event.state_key)
+        .execute(&mut database)
+        .await
+        .expect("the event can be recorded");
+    }
+
+    /// Records that an event was redacted.
+    ///
+    /// # Panics
+    /// If it cannot be recorded.
+    pub async fn redact(&self, event_id: &str) {
+        let mut database = self.database().await;
+        sqlx::query(
+            "INSERT INTO linked_events (event_id, redacted_at) VALUES ($1, $2)
+             ON CONFLICT (event_id) DO UPDATE SET redacted_at = $2",
+        )
+        .bind(event_id)
+        .bind(self.now().as_millis())
+        .execute(&mut database)
+        .await
+        .expect("the redaction can be recorded");
+    }
+
+    async fn link(&self, mxc: &Mxc, state: &str, event_id: Option<&str>, profile_user: Option<&str>) {
+        let mut database = self.database().await;
+        let changed = sqlx::query(
+            "UPDATE linked_media SET state = $3, attachment_id = 1, event_id = $4, profile_user = $5
+             WHERE server_name = $1 AND media_id = $2",
+        )
+        .bind(mxc.server_name.as_str())
+        .bind(mxc.media_id.as_str())
+        .bind(state)
+        .bind(event_id)
+        .bind(profile_user)
+        .execute(&mut database)
+        .await
+        .expect("the link can be recorded");
+        assert_eq!(changed.rows_affected(), 1, "{mxc} is no restricted media");
+    }
+
+    async fn records(&self) -> Records {
+        Records::open_sqlite(&self.database_path()).await.expect("the database can be opened")
+    }
+
+    async fn database(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new().filename(self.database_path());
+        SqliteConnection::connect_with(&options).await.expect("the database can be opened")
+    }
+}
+
+fn blob(bytes: Bytes) -> NewBlob {
+    NewBlob { sha256: ContentHash::of(&bytes), size: bytes.len() as u64, body: Body::Inline(bytes) }
+}
+
+fn user(user_id: &str) -> OwnedUserId {
+    OwnedUserId::try_from(user_id).expect("a test names a valid user")
+}
