@@ -4,6 +4,7 @@
 //! commits many of them together (see `writer`), so that no caller ever meets a lock. Each SQL statement is
 //! written in the dialect that SQLite and PostgreSQL share (`$1`, `ON CONFLICT`, `RETURNING`, integers for time).
 
+mod appservice;
 mod deletions;
 mod linked;
 mod media;
@@ -11,6 +12,9 @@ mod media_requests;
 mod remote;
 mod removals;
 mod reservations;
+mod room_changes;
+mod room_states;
+mod rooms;
 mod settings;
 mod stream_event;
 mod thumbnails;
@@ -27,6 +31,7 @@ use sqlx::{
 
 use self::writer::{Statement, Writer};
 pub use self::{
+    appservice::{Applied, ApplyTransaction, TransactionOutcome},
     deletions::{DeleteMedia, DeleteOutcome, Deleter, RemoveOutcome},
     linked::{Link, LinkedEvent},
     media::{Body, FoundMedia, InsertMedia, InsertOutcome, MediaRecord, NewAudience, NewBlob, NewLifetime},
@@ -36,7 +41,9 @@ pub use self::{
         Claim, ClaimOutcome, ClaimPartial, Expired, Fulfil, InsertReservation, MediaKind, Partial, Release,
         ReleasePartial, Reservation, ReserveOutcome,
     },
-    stream_event::StreamEvent,
+    room_states::{ApplyState, StateOutcome},
+    rooms::{Interval, Member, Membership, Presence, RoomCounts, RoomToRead},
+    stream_event::{MalformedEvent, StreamEvent, StrippedState},
     thumbnails::{
         FoundThumbnail, InsertThumbnail, ThumbnailContent, ThumbnailKey, ThumbnailMethod, ThumbnailOutcome,
         ThumbnailRecord,
