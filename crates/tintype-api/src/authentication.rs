@@ -7,11 +7,15 @@ use std::{
 
 use axum::http::{HeaderMap, Request, header};
 use tintype_domain::{OwnedServerName, Requester, User};
-use tintype_homeserver::{Asker, Credentials, Masquerade};
+use tintype_homeserver::{Asker, Credentials, Homeserver, Masquerade};
 use tintype_http::{bearer::bearer_token, forwarded::client_address, query::Query};
 use tintype_repository::{Access, AuthenticateError, Caller};
 
-use crate::{Api, Peer, QueryAccessToken, edge::Head, error::MatrixError};
+use crate::{
+    Api, Peer, QueryAccessToken,
+    edge::{Head, Via},
+    error::MatrixError,
+};
 
 /// A server whose clients come here.
 #[derive(Debug, Clone)]
@@ -22,6 +26,19 @@ pub struct Tenant {
     pub hosts: Vec<String>,
     /// Whether it has no homeserver, so that what a homeserver would answer is answered here.
     pub ownership: Ownership,
+    /// Its homeserver, to which requests are passed on.
+    pub homeserver: Option<Arc<Homeserver>>,
+    /// What is passed on to it, beside what has to be.
+    pub pass_through: PassThrough,
+}
+
+/// Which requests, of those that are not for us, are passed on to the homeserver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PassThrough {
+    /// None: a proxy in front sends here only what is for us.
+    Off,
+    /// Those whose path begins with one of these.
+    Below(Vec<String>),
 }
 
 /// Who answers for a server's name.
@@ -140,12 +157,25 @@ impl Api {
     /// The client's address: the peer's, or what trusted proxies say of it.
     pub(crate) fn client_address(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
         match peer {
-            Peer::Address(address) => client_address(address, headers, &self.parts.trusted_proxies),
+            Peer::Address(address) | Peer::Tls(address) => {
+                client_address(address, headers, &self.parts.trusted_proxies)
+            }
             // Whoever can reach the socket's file is a proxy on this machine.
             Peer::Local => {
                 let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
                 client_address(loopback, headers, &[loopback.into()])
             }
+        }
+    }
+
+    /// How a request came, and so whether what it says of itself is believed.
+    pub(crate) fn via(&self, peer: Peer) -> Via {
+        let is_trusted = |address: IpAddr| self.parts.trusted_proxies.iter().any(|net| net.contains(&address));
+        match peer {
+            Peer::Local => Via::TrustedProxy,
+            Peer::Address(address) | Peer::Tls(address) if is_trusted(address.to_canonical()) => Via::TrustedProxy,
+            Peer::Address(_) => Via::Http,
+            Peer::Tls(_) => Via::Https,
         }
     }
 }

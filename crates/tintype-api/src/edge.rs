@@ -55,6 +55,8 @@ pub type RequestLog = Box<dyn Fn(&RequestLine<'_>) + Send + Sync>;
 pub enum Peer {
     /// A TCP peer.
     Address(IpAddr),
+    /// A TCP peer that spoke TLS.
+    Tls(IpAddr),
     /// A process on this machine, through a Unix socket.
     Local,
 }
@@ -63,7 +65,19 @@ pub enum Peer {
 #[derive(Clone)]
 pub(crate) struct Trace {
     pub(crate) address: IpAddr,
+    pub(crate) via: Via,
     requester: Arc<OnceLock<Asker>>,
+}
+
+/// How a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Via {
+    /// From the client itself, or from a proxy that is not believed.
+    Http,
+    /// The same, with TLS.
+    Https,
+    /// From a proxy that is believed.
+    TrustedProxy,
 }
 
 /// Whose token, or whose signature, a request had.
@@ -119,7 +133,11 @@ impl Endpoints {
     pub async fn answer(&self, mut request: Request, peer: Peer) -> Response {
         let started = Instant::now();
         let api = &self.api;
-        let trace = Trace { address: api.client_address(peer, request.headers()), requester: Arc::default() };
+        let trace = Trace {
+            address: api.client_address(peer, request.headers()),
+            via: api.via(peer),
+            requester: Arc::default(),
+        };
         let user_agent = request.headers().get(header::USER_AGENT).cloned();
         let mut line = Line {
             endpoint: Endpoint::of(request.uri().path()),

@@ -13,6 +13,7 @@ use axum::{
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use tintype_federation::AuthenticationError;
+use tintype_homeserver::ForwardError;
 use tintype_http::{
     bearer::BearerError,
     query::QueryError,
@@ -155,6 +156,16 @@ impl IntoResponse for MatrixError {
 impl From<RateLimited> for MatrixError {
     fn from(limited: RateLimited) -> Self {
         Self::limit_exceeded("Too many requests; try again later", limited.retry_after)
+    }
+}
+
+impl From<&ForwardError> for MatrixError {
+    fn from(error: &ForwardError) -> Self {
+        let text = match error {
+            ForwardError::NotSent(_) => "The homeserver cannot be reached; the request was not passed on",
+            ForwardError::Unknown(_) => "The homeserver did not answer; the request may have taken effect",
+        };
+        Self::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", text)
     }
 }
 

@@ -11,6 +11,7 @@ mod edge;
 mod ephemeral;
 mod error;
 mod federation;
+mod front_door;
 mod legacy;
 mod media_path;
 mod metrics;
@@ -34,7 +35,7 @@ use tintype_federation::Federation;
 use tintype_repository::Repository;
 
 pub use self::{
-    authentication::{Ownership, Tenant},
+    authentication::{Ownership, PassThrough, Tenant},
     edge::{Peer, RequestLine, RequestLog},
     ephemeral::ProposalNames,
     metrics::HttpMetrics,

@@ -9,6 +9,7 @@ mod client;
 mod connections;
 mod edge;
 mod federation;
+mod front_door;
 mod legacy;
 mod lifecycle;
 mod limits;

@@ -1,12 +1,14 @@
 //! `GET /_matrix/client/v3/account/whoami`.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::{Client, Response, StatusCode, header};
 use serde::Deserialize;
 use tintype_domain::{OwnedUserId, User};
 use url::Url;
+
+use crate::forward::Upstream;
 
 /// The longest answer that is read, in bytes. Matrix errors and `whoami` answers take some hundred.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -75,6 +77,8 @@ pub struct Homeserver {
     pub(crate) client_api: Url,
     /// With what it is spoken to as an application service.
     pub(crate) appservice_token: Option<String>,
+    /// Where what is passed on to it goes.
+    pub(crate) upstream: Arc<Upstream>,
 }
 
 impl std::fmt::Debug for Homeserver {
@@ -111,7 +115,8 @@ impl Homeserver {
         }
         let whoami = base.join("_matrix/client/v3/account/whoami").map_err(|error| unavailable(&error))?;
         let client_api = base.join("_matrix/client/").map_err(|error| unavailable(&error))?;
-        Ok(Self { client, whoami, client_api, appservice_token: None })
+        let upstream = Arc::new(Upstream::new(&base).map_err(HomeserverError::Unavailable)?);
+        Ok(Self { client, whoami, client_api, appservice_token: None, upstream })
     }
 
     /// The same, which can also be asked as an application service for each of its users.

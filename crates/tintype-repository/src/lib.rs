@@ -45,7 +45,7 @@ use moka::{future, sync};
 use prometheus_client::registry::Registry;
 use tintype_domain::{Clock, Mxc, OwnedServerName, Randomness, Requester, ServerName, Timestamp};
 use tintype_federation::Federation;
-use tintype_homeserver::Credentials;
+use tintype_homeserver::{Credentials, Homeserver};
 use tintype_storage::{
     blobs::{BlobsError, Files},
     records::{MediaAge, MediaEndpoint, MediaRequestOutcome, Records, RecordsError, ThumbnailKey},
@@ -270,6 +270,19 @@ impl Repository {
         let inner = Arc::new(inner);
         sweep::what_expires(&inner);
         Ok(Self(inner))
+    }
+
+    /// The homeserver of one of our servers, if it has one.
+    pub fn homeserver(&self, server: &ServerName) -> Option<Arc<Homeserver>> {
+        self.0.servers.iter().find(|known| known.name == *server).and_then(|known| match &known.accounts {
+            Accounts::Homeserver(homeserver) => Some(Arc::clone(homeserver)),
+            Accounts::Local(_) => None,
+        })
+    }
+
+    /// Whether media that anybody may see is refused, so that all of it belongs to something (MSC3911).
+    pub fn blocks_unrestricted(&self) -> bool {
+        self.0.rules.linked.block_unrestricted
     }
 
     /// Whether records and blobs answer.

@@ -7,7 +7,9 @@ use std::{
 
 use anyhow::Context as _;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-use tintype_api::{Endpoints, HttpMetrics, Ownership, ProposalNames, QueryAccessToken, RequestLog, Tenant};
+use tintype_api::{
+    Endpoints, HttpMetrics, Ownership, PassThrough, ProposalNames, QueryAccessToken, RequestLog, Tenant,
+};
 use tintype_domain::{Clock, OwnedServerName, Randomness};
 use tintype_federation::{
     AddressFilter, Federation, FederationParts, FetchTimes, Outbound, OutboundParts, Peers, Ports, SigningKey,
@@ -135,6 +137,8 @@ pub(crate) fn api(
             server_name: server.name.clone(),
             hosts: server.hosts.clone(),
             ownership: if server.owns_name() { Ownership::Ours } else { Ownership::Homeservers },
+            homeserver: repository.homeserver(&server.name),
+            pass_through: PassThrough::Off,
         })
         .collect();
     let names = |proposal| {

@@ -9,10 +9,15 @@ use crate::{
     Api,
     edge::Head,
     error::{MatrixError, ok},
+    front_door,
 };
 
-/// The versions of the specification whose media endpoints are served here.
+/// The versions of the specification whose media endpoints are served here; the homeserver's, with our flags, if there is
+/// one.
 pub(crate) async fn client(State(api): State<Arc<Api>>, head: Head) -> Result<Response, MatrixError> {
+    if let Some(homeserver) = &api.tenant(&head.request)?.homeserver {
+        return front_door::versions::merged(&api, homeserver, &head).await;
+    }
     api.owned(&head)?;
     Ok(ok(&json!({
         "versions": ["v1.11", "v1.12", "v1.13", "v1.14", "v1.15", "v1.16"],

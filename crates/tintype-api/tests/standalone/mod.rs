@@ -17,7 +17,6 @@ async fn beside_a_homeserver_these_paths_are_the_homeservers() {
     for path in [
         "/_matrix/key/v2/server",
         "/_matrix/federation/v1/version",
-        "/_matrix/client/versions",
         "/_matrix/client/v3/account/whoami",
         "/.well-known/matrix/server",
     ] {

@@ -2,7 +2,7 @@
 
 use std::{
     fmt, fs, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -108,11 +108,11 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = accept_tcp(listener).await?;
-                Ok((Accepted::Tcp(stream), peer))
+                Ok((Accepted::Tcp(stream), Peer::Address(peer)))
             }
             Self::Tls(listener, tls) => {
                 let (stream, peer) = accept_tcp(listener).await?;
-                Ok((Accepted::Tls(stream, Arc::clone(tls)), peer))
+                Ok((Accepted::Tls(stream, Arc::clone(tls)), Peer::Tls(peer)))
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
@@ -126,11 +126,11 @@ async fn bind_tcp(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
-async fn accept_tcp(listener: &TcpListener) -> io::Result<(std::net::TcpStream, Peer)> {
+async fn accept_tcp(listener: &TcpListener) -> io::Result<(std::net::TcpStream, IpAddr)> {
     let (stream, peer) = listener.accept().await?;
     // Answers are written whole or in large pieces: waiting for more to send would only add delay.
     stream.set_nodelay(true)?;
-    Ok((stream.into_std()?, Peer::Address(peer.ip())))
+    Ok((stream.into_std()?, peer.ip()))
 }
 
 impl Drop for Listener {
