@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use tintype_domain::{Lifetime, Timestamp};
 use tintype_http::query::Query;
-use tintype_storage::records::MediaKind;
+use tintype_repository::UploadKind;
 
 use crate::error::MatrixError;
 
@@ -33,14 +33,14 @@ impl ProposalNames {
     ///
     /// # Errors
     /// 400 `M_INVALID_PARAM` for what is neither `true` nor `false`.
-    pub(crate) fn kind_asked(self, query: &Query<'_>) -> Result<MediaKind, MatrixError> {
+    pub(crate) fn kind_asked(self, query: &Query<'_>) -> Result<UploadKind, MatrixError> {
         let unstable = query.bool(UNSTABLE)?;
         let stable = match self {
             Self::Stable => query.bool(STABLE)?,
             Self::Unstable => None,
         };
         let asked = unstable == Some(true) || stable == Some(true);
-        Ok(if asked { MediaKind::Ephemeral } else { MediaKind::Kept })
+        Ok(if asked { UploadKind::Ephemeral } else { UploadKind::Kept })
     }
 
     /// What other servers are told of media with this lifetime: nothing of what is kept.
@@ -66,8 +66,8 @@ pub(crate) fn describe_end(answer: &mut Value, lifetime: Lifetime) {
 }
 
 /// Tells who reserves a URI how long its media will live.
-pub(crate) fn describe_max_age(answer: &mut Value, kind: MediaKind, max_age: Option<std::time::Duration>) {
-    if let (MediaKind::Ephemeral, Some(max_age)) = (kind, max_age) {
+pub(crate) fn describe_max_age(answer: &mut Value, kind: UploadKind, max_age: Option<std::time::Duration>) {
+    if let (UploadKind::Ephemeral, Some(max_age)) = (kind, max_age) {
         answer[MAX_AGE] = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX).into();
     }
 }

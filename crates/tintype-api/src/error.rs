@@ -20,8 +20,8 @@ use tintype_http::{
     resumable::{COMPLETE, INCOMPLETE, UPLOAD_COMPLETE, UPLOAD_LIMIT, UPLOAD_OFFSET, upload_limit},
 };
 use tintype_repository::{
-    AuthenticateError, BodyError, DeleteError, FulfilError, OpenError, RETRY_WHILE_RECEIVING, RateLimited,
-    ReceiveError, ReserveError, ServerError, StorageError, ThumbnailsError,
+    AuthenticateError, BodyError, CopyError, DeleteError, FulfilError, OpenError, RETRY_WHILE_RECEIVING, RateLimited,
+    ReceiveError, ReserveError, ServerError, StorageError, ThumbnailsError, UnrestrictedError,
 };
 
 use crate::outcome::Outcome;
@@ -120,6 +120,14 @@ impl MatrixError {
 
     fn guest() -> Self {
         Self::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", "Guests cannot upload media")
+    }
+
+    /// v1.18 (MSC4335): the URI is required with the code that tells of a quota.
+    fn over_quota(error: String, info_uri: Option<String>) -> Self {
+        match info_uri {
+            Some(uri) => Self::new(StatusCode::FORBIDDEN, "M_USER_LIMIT_EXCEEDED", error).with("info_uri", uri),
+            None => Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", error),
+        }
     }
 
     fn limit_exceeded(error: impl Into<String>, retry_after: Duration) -> Self {
@@ -247,6 +255,21 @@ impl From<OpenError> for MatrixError {
     }
 }
 
+impl From<CopyError> for MatrixError {
+    /// MSC3911.
+    fn from(error: CopyError) -> Self {
+        let text = error.to_string();
+        match error {
+            CopyError::Guest => Self::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", text),
+            CopyError::RateLimited(limited) => limited.into(),
+            CopyError::Open(error) => error.into(),
+            CopyError::Ephemeral => Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", text),
+            CopyError::OverQuota { info_uri } => Self::over_quota(text, info_uri),
+            CopyError::Storage(error) => Self::from(&error),
+        }
+    }
+}
+
 impl From<DeleteError> for MatrixError {
     /// MSC4425.
     fn from(error: DeleteError) -> Self {
@@ -315,9 +338,20 @@ impl From<ReserveError> for MatrixError {
         let text = error.to_string();
         match error {
             ReserveError::Guest => Self::guest(),
+            ReserveError::Unrestricted(error) => error.into(),
             ReserveError::RateLimited(limited) => limited.into(),
             ReserveError::TooManyPending { retry_after, .. } => Self::limit_exceeded(text, retry_after),
             ReserveError::Storage(error) => Self::from(&error),
+        }
+    }
+}
+
+impl From<UnrestrictedError> for MatrixError {
+    /// MSC3911.
+    fn from(error: UnrestrictedError) -> Self {
+        match error {
+            UnrestrictedError::Blocked => Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", error.to_string()),
+            UnrestrictedError::Authenticate(error) => error.into(),
         }
     }
 }
@@ -351,13 +385,10 @@ impl From<ReceiveError> for MatrixError {
         match error {
             ReceiveError::Guest => Self::guest(),
             ReceiveError::RateLimited(limited) => limited.into(),
+            ReceiveError::Unrestricted(error) => error.into(),
             ReceiveError::TooLarge { limit } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", text)
                 .with_header(UPLOAD_LIMIT, upload_limit(limit, None)),
-            ReceiveError::OverQuota { info_uri: Some(uri) } => {
-                // v1.18 (MSC4335): the URI is required with this error code.
-                Self::new(StatusCode::FORBIDDEN, "M_USER_LIMIT_EXCEEDED", text).with("info_uri", uri)
-            }
-            ReceiveError::OverQuota { info_uri: None } => Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", text),
+            ReceiveError::OverQuota { info_uri } => Self::over_quota(text, info_uri),
             ReceiveError::ContentTypeTooLong | ReceiveError::FilenameTooLong => Self::invalid_param(text),
             ReceiveError::Body(BodyError::Broken(_)) => Self::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", text),
             ReceiveError::Body(BodyError::Stalled) => Self::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", text),

@@ -15,6 +15,7 @@ mod lifecycle;
 mod limits;
 mod linked;
 mod races;
+mod restricted;
 mod serve;
 mod standalone;
 mod telemetry;

@@ -19,6 +19,7 @@ use crate::{
     background::Observed,
     held::Held,
     lives::Life,
+    receive::audience_of,
 };
 
 /// What the sender says of the body.
@@ -292,6 +293,17 @@ impl State {
         stored
     }
 
+    /// Who may see it was recorded with the reservation; how long restricted media waits to be attached begins now.
+    fn audience(&self) -> NewAudience {
+        let inner = &self.held.repository().0;
+        audience_of(match self.held.reservation.kind {
+            MediaKind::Restricted { unattached_until } if unattached_until != Timestamp::NEVER => {
+                MediaKind::Restricted { unattached_until: inner.ends_unattached(inner.clock.now()) }
+            }
+            kind => kind,
+        })
+    }
+
     async fn record(&mut self) -> Result<(), FulfilError> {
         let inner = &self.held.repository().0;
         let (blob, location) = match self.incoming.take() {
@@ -320,8 +332,7 @@ impl State {
             created_at: inner.clock.now(),
             quota: inner.rules.quota,
             lifetime: inner.lifetime_of(self.held.reservation.kind),
-            // Who may see it was recorded with the reservation.
-            audience: NewAudience::Everyone,
+            audience: self.audience(),
         };
         let outcome = inner.records.fulfil(Fulfil { holder: self.held.holder(), media }).await;
         if let Some(location) = &location {

@@ -12,6 +12,7 @@ mod attempt;
 mod authenticate;
 mod background;
 mod content;
+mod copy;
 mod delete;
 mod fulfil;
 mod held;
@@ -28,6 +29,7 @@ mod resume;
 mod rules;
 mod sweep;
 mod thumbnail;
+mod unrestricted;
 mod visibility;
 mod waiting;
 
@@ -69,12 +71,13 @@ pub use self::{
     arrivals::Arriving,
     authenticate::{Accounts, AuthenticateError, Local},
     content::{Content, GrowingContent, MediaContent},
+    copy::CopyError,
     delete::DeleteError,
     fulfil::{Completion, FulfilError, Fulfilled, Kept, RETRY_WHILE_RECEIVING, Resumable},
     media_use::ClientFamily,
     open::{OpenError, Opened, OpenedArriving, OpenedMedia},
     rates::{Rate, RateLimited},
-    receive::{BodyError, ReceiveError, Received, Upload},
+    receive::{BodyError, ReceiveError, Received, Upload, UploadKind},
     remote::{FromOrigin, RemoteError},
     reserve::{Reservation, ReserveError, Reserved},
     resume::{Append, UploadProgress},
@@ -83,6 +86,7 @@ pub use self::{
         ThumbnailRules,
     },
     thumbnail::{OpenedThumbnail, ThumbnailRequest, ThumbnailsError},
+    unrestricted::UnrestrictedError,
     waiting::{WaitingLimits, Wanted},
 };
 

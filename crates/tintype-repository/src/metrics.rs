@@ -27,6 +27,8 @@ pub struct Metrics {
     removals_pending: Gauge,
     ephemeral_deleted: Counter,
     ephemeral_ended: Counter,
+    restricted_unattached: Counter,
+    copies: Counter,
 }
 
 impl Metrics {
@@ -105,6 +107,12 @@ impl Metrics {
         );
         registry.register("ephemeral_deleted", "Ephemeral media that was deleted", self.ephemeral_deleted.clone());
         registry.register("ephemeral_ended", "Ephemeral media that its owner forgot", self.ephemeral_ended.clone());
+        registry.register(
+            "restricted_unattached",
+            "Restricted media that was removed because it was attached to nothing in time",
+            self.restricted_unattached.clone(),
+        );
+        registry.register("copies", "Copies of media that were made", self.copies.clone());
     }
 
     /// Ephemeral media was deleted by its owner.
@@ -115,6 +123,16 @@ impl Metrics {
     /// Ephemeral media ended by itself.
     pub(crate) fn ended(&self, media: usize) {
         self.ephemeral_ended.inc_by(media as u64);
+    }
+
+    /// Media was copied.
+    pub(crate) fn copied(&self) {
+        self.copies.inc();
+    }
+
+    /// Restricted media went because nobody attached it.
+    pub(crate) fn unattached(&self, media: usize) {
+        self.restricted_unattached.inc_by(media as u64);
     }
 
     pub(crate) fn fetch_began(&self) {

@@ -15,9 +15,8 @@ use governor::{
 };
 use tintype_domain::{Requester, ServerName};
 use tintype_http::forwarded::rate_key;
-use tintype_storage::records::MediaKind;
 
-use crate::{Caller, Rates};
+use crate::{Caller, Rates, UploadKind};
 
 /// Requests after which buckets that are full again are forgotten.
 const TIDY_EVERY: u32 = 100_000;
@@ -98,10 +97,10 @@ impl Limiters {
     }
 
     /// Takes one permission for media of this kind, beside the one that every upload takes.
-    pub(crate) fn check_kind(&self, kind: MediaKind, caller: &Caller) -> Result<(), RateLimited> {
+    pub(crate) fn check_kind(&self, kind: UploadKind, caller: &Caller) -> Result<(), RateLimited> {
         match kind {
-            MediaKind::Kept | MediaKind::Restricted { .. } => Ok(()),
-            MediaKind::Ephemeral => self.check(Action::Ephemeral, caller),
+            UploadKind::Kept | UploadKind::Restricted => Ok(()),
+            UploadKind::Ephemeral => self.check(Action::Ephemeral, caller),
         }
     }
 

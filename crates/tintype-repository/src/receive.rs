@@ -8,7 +8,7 @@ use tintype_storage::{
     records::{Body, InsertMedia, InsertOutcome, MediaKind, NewAudience, NewBlob, NewLifetime, Quota, RecordsError},
 };
 
-use crate::{Caller, EphemeralRules, Inner, RateLimited, Repository, StorageError, rates::Action};
+use crate::{Caller, EphemeralRules, Inner, RateLimited, Repository, StorageError, UnrestrictedError, rates::Action};
 
 /// The longest `Content-Type` that is kept, in bytes. Types that are in use take less than a hundred.
 pub(crate) const MAX_CONTENT_TYPE: usize = 1024;
@@ -28,7 +28,18 @@ pub struct Upload {
     /// The length of the body in bytes, if the sender says.
     pub content_length: Option<u64>,
     /// What is to become of it.
-    pub kind: MediaKind,
+    pub kind: UploadKind,
+}
+
+/// What an upload is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UploadKind {
+    /// Media that is kept, for everybody.
+    Kept,
+    /// Media that its uploader can delete (MSC4425).
+    Ephemeral,
+    /// Media that only its uploader sees until it is attached to something (MSC3911).
+    Restricted,
 }
 
 /// An upload that was stored.
@@ -57,6 +68,9 @@ pub enum ReceiveError {
     /// Only users upload, and not guests.
     #[error("guests cannot upload media")]
     Guest,
+    /// Media that is for everybody is not taken (MSC3911).
+    #[error(transparent)]
+    Unrestricted(#[from] UnrestrictedError),
     /// Too many uploads.
     #[error(transparent)]
     RateLimited(#[from] RateLimited),
@@ -152,21 +166,22 @@ impl Repository {
         let uploader = uploader(caller)?;
         self.0.limiters.check(Action::Upload, caller)?;
         self.0.limiters.check_kind(upload.kind, caller)?;
+        Box::pin(self.check_kind(caller, uploader, upload.kind)).await?;
         check_labels(&upload)?;
         self.check_size(uploader, upload.content_length).await?;
         let arrived = self.arrive(&upload, body).await?;
         let mxc = Mxc { server_name: upload.server_name, media_id: MediaId::random(&*self.0.randomness) };
+        // From now on, however long it took to arrive.
+        let now = self.0.clock.now();
+        let kind = self.0.kind(upload.kind, uploader, now);
         let media = NewMedia {
             mxc: mxc.clone(),
             content_type: upload.content_type,
             filename: upload.filename,
             uploader: uploader.user_id.clone(),
-            created_at: self.0.clock.now(),
-            lifetime: self.0.lifetime_of(upload.kind),
-            audience: match upload.kind {
-                MediaKind::Restricted { unattached_until } => NewAudience::Uploader { unattached_until },
-                MediaKind::Kept | MediaKind::Ephemeral => NewAudience::Everyone,
-            },
+            created_at: now,
+            lifetime: self.0.lifetime_of(kind),
+            audience: audience_of(kind),
         };
         let lifetime = lifetime_given(media.lifetime);
         match arrived {
@@ -293,6 +308,27 @@ impl Repository {
 }
 
 impl Inner {
+    /// What is recorded of an upload of this kind by this user, who can attach it from this time on.
+    pub(crate) fn kind(&self, kind: UploadKind, user: &User, from: Timestamp) -> MediaKind {
+        match kind {
+            UploadKind::Kept => MediaKind::Kept,
+            UploadKind::Ephemeral => MediaKind::Ephemeral,
+            UploadKind::Restricted => MediaKind::Restricted { unattached_until: self.unattached_until(user, from) },
+        }
+    }
+
+    /// When restricted media of this user goes that can be attached from this time on, and is not. Of users whose media
+    /// stays never, and of nobody else.
+    pub(crate) fn unattached_until(&self, user: &User, from: Timestamp) -> Timestamp {
+        let stays = user.admin || self.rules.linked.unswept_users.contains(&user.user_id);
+        if stays { Timestamp::NEVER } else { self.ends_unattached(from) }
+    }
+
+    /// The same of users whose media does not stay: some time, however late.
+    pub(crate) fn ends_unattached(&self, from: Timestamp) -> Timestamp {
+        (from + self.rules.linked.unattached_after).min(Timestamp(Timestamp::NEVER.as_millis() - 1))
+    }
+
     /// How long new media of this kind lives, from now on.
     pub(crate) fn lifetime_of(&self, kind: MediaKind) -> NewLifetime {
         let EphemeralRules { max_age, quota } = self.rules.ephemeral;
@@ -303,6 +339,14 @@ impl Inner {
                 NewLifetime::Ephemeral { expires_at, quota }
             }
         }
+    }
+}
+
+/// Who may see new media of this kind.
+pub(crate) fn audience_of(kind: MediaKind) -> NewAudience {
+    match kind {
+        MediaKind::Restricted { unattached_until } => NewAudience::Uploader { unattached_until },
+        MediaKind::Kept | MediaKind::Ephemeral => NewAudience::Everyone,
     }
 }
 

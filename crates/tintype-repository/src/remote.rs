@@ -19,7 +19,7 @@ use tintype_domain::{Audience, ContentHash, Lifetime, Mxc, OwnedServerName, Time
 use tintype_federation::{FetchError, Question, QuestionKind, RemoteMedia};
 use tintype_storage::{
     blobs::{BlobsError, Growing, Incoming},
-    records::{Body, InsertOutcome, InsertRemote, NewBlob, RecordsError, RemoteKey, RemoteResponse},
+    records::{Body, InsertOutcome, InsertRemote, NewBlob, RecordsError, RemoteKey, RemoteResponse, RemoteSource},
 };
 use tokio::sync::watch;
 
@@ -569,6 +569,7 @@ impl Fetch {
             fetched_at,
             lifetime: terms.lifetime,
             audience: terms.audience,
+            source: RemoteSource::Origin,
         };
         let outcome = inner.records.insert_remote(insert).await;
         if let Some(location) = &location {

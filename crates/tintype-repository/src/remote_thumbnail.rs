@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tintype_domain::Requester;
-use tintype_storage::records::{InsertRemote, MediaRecord, RemoteKey, RemoteResponse, ThumbnailKey};
+use tintype_storage::records::{InsertRemote, MediaRecord, RemoteKey, RemoteResponse, RemoteSource, ThumbnailKey};
 
 use crate::{
     Caller, FromOrigin, OpenError, OpenedThumbnail, RemoteThumbnails, Repository, ThumbnailRequest, ThumbnailsError,
@@ -188,6 +188,7 @@ impl Repository {
                 fetched_at: media.record().created_at,
                 lifetime: media.record().lifetime,
                 audience: media.record().audience.clone(),
+                source: RemoteSource::Made,
             }))
         };
         self.keep(media, made, insertion).await

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use tintype_domain::{MediaId, Mxc, OwnedServerName, Timestamp};
-use tintype_storage::records::{InsertReservation, MediaKind, RecordsError, ReserveOutcome};
+use tintype_storage::records::{InsertReservation, RecordsError, ReserveOutcome};
 
-use crate::{Caller, RateLimited, ReceiveError, Repository, StorageError, rates::Action, receive::uploader};
+use crate::{
+    Caller, RateLimited, ReceiveError, Repository, StorageError, UnrestrictedError, UploadKind, rates::Action,
+    receive::uploader,
+};
 
 /// The longest that a client is asked to wait because it has too many reservations: one of them may be used at any
 /// moment.
@@ -26,7 +29,7 @@ pub struct Reservation {
     /// The server whose URI it is.
     pub server_name: OwnedServerName,
     /// What is to become of the upload.
-    pub kind: MediaKind,
+    pub kind: UploadKind,
 }
 
 /// Why nothing was reserved.
@@ -35,6 +38,9 @@ pub enum ReserveError {
     /// Only users upload, and not guests.
     #[error("guests cannot upload media")]
     Guest,
+    /// Media that is for everybody is not taken (MSC3911).
+    #[error(transparent)]
+    Unrestricted(#[from] UnrestrictedError),
     /// Too often.
     #[error(transparent)]
     RateLimited(#[from] RateLimited),
@@ -67,6 +73,7 @@ impl Repository {
         let creator = uploader(caller).map_err(|_: ReceiveError| ReserveError::Guest)?;
         self.0.limiters.check(Action::Create, caller)?;
         self.0.limiters.check_kind(kind, caller)?;
+        Box::pin(self.check_kind(caller, creator, kind)).await?;
         let rules = &self.0.rules;
         let mxc = Mxc { server_name, media_id: MediaId::random(&*self.0.randomness) };
         let now = self.0.clock.now();
@@ -77,7 +84,8 @@ impl Repository {
             created_at: now,
             expires_at: expires_at.unwrap_or(Timestamp::NEVER),
             max_pending: rules.max_pending_uploads,
-            kind,
+            // It can be uploaded up to the last moment, and must not be gone then; the time begins anew with the upload.
+            kind: self.0.kind(kind, creator, expires_at.unwrap_or(Timestamp::NEVER)),
         };
         let repository = self.clone();
         // Counted even if the client has gone.

@@ -9,7 +9,9 @@ use std::{
 
 use tintype_storage::{
     blobs::{Files, Sweep},
-    records::{EvictRemote, Expired, Records, RecordsError, RemoteKey, RemoteResponse, ThumbnailKey},
+    records::{
+        EvictRemote, Expired, Records, RecordsError, RemoteKey, RemoteResponse, RemoveOutcome, ThumbnailKey, Unattached,
+    },
 };
 
 use crate::{Inner, StorageError, background::Observed};
@@ -68,6 +70,9 @@ pub(crate) fn what_expires(inner: &Arc<Inner>) {
             if let Err(error) = over(&inner).await {
                 tracing::warn!(%error, "ephemeral media could not be ended; it is tried again");
             }
+            if let Err(error) = unattached(&inner).await {
+                tracing::warn!(%error, "media that nobody attached could not be removed; it is tried again");
+            }
             if let Err(error) = unused(&inner).await {
                 tracing::warn!(%error, "the cache of remote media could not be swept; it is tried again");
             }
@@ -121,6 +126,25 @@ async fn over(inner: &Inner) -> Result<(), StorageError> {
         for key in &ended {
             inner.forget(key).await;
             inner.lives.end(&key.mxc);
+        }
+        if ended.len() < AT_ONCE as usize {
+            return Ok(());
+        }
+    }
+}
+
+/// Removes restricted media that was attached to nothing in time.
+async fn unattached(inner: &Inner) -> Result<(), StorageError> {
+    loop {
+        let ended = inner.records.end_unattached(inner.clock.now(), AT_ONCE).await?;
+        inner.metrics.unattached(ended.len());
+        for Unattached { mxc, removed } in &ended {
+            inner.ended(mxc);
+            if let RemoveOutcome::Unreserved { partial: Some(name) } = removed
+                && let Err(error) = inner.blobs.remove_partial(name).await
+            {
+                tracing::warn!(%error, file = name.as_str(), "an upload that nobody attached stays until the next start");
+            }
         }
         if ended.len() < AT_ONCE as usize {
             return Ok(());

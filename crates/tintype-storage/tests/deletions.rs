@@ -10,8 +10,8 @@ use tintype_storage::{
     records::{
         Body, Claim, ClaimOutcome, ClaimPartial, DeleteMedia, DeleteOutcome, Deleter, Fulfil, InsertMedia,
         InsertOutcome, InsertRemote, InsertReservation, InsertThumbnail, MediaKind, NewAudience, NewBlob, NewLifetime,
-        Partial, Quota, Records, Release, ReleasePartial, RemoteKey, RemoteResponse, ReserveOutcome, ThumbnailKey,
-        ThumbnailMethod, Usage,
+        Partial, Quota, Records, Release, ReleasePartial, RemoteKey, RemoteResponse, RemoteSource, ReserveOutcome,
+        ThumbnailKey, ThumbnailMethod, Usage,
     },
 };
 
@@ -365,6 +365,7 @@ async fn copies_end_in_time_however_often_they_are_used() {
         fetched_at: Timestamp(1),
         lifetime,
         audience: Audience::Everyone,
+        source: RemoteSource::Origin,
     };
     let (blob, location) = in_a_file(b"large");
     let ephemeral = copy("one", blob, Lifetime::Ephemeral { expires_at: Timestamp(END) });

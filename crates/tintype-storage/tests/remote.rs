@@ -9,8 +9,8 @@ use tintype_storage::{
     blobs::Location,
     records::{
         Body, EvictRemote, Evicted, InsertMedia, InsertOutcome, InsertRemote, InsertThumbnail, NewAudience, NewBlob,
-        NewLifetime, Quota, Records, RemoteKey, RemoteResponse, RemoteUsage, ThumbnailKey, ThumbnailMethod,
-        ThumbnailOutcome,
+        NewLifetime, Quota, Records, RemoteKey, RemoteResponse, RemoteSource, RemoteUsage, ThumbnailKey,
+        ThumbnailMethod, ThumbnailOutcome,
     },
 };
 
@@ -57,6 +57,7 @@ fn remote(key: RemoteKey, blob: NewBlob, fetched_at: i64) -> InsertRemote {
         fetched_at: Timestamp(fetched_at),
         lifetime: Lifetime::Kept,
         audience: Audience::Everyone,
+        source: RemoteSource::Origin,
     }
 }
 
@@ -332,4 +333,63 @@ async fn all_responses_about_a_piece_of_media_are_forgotten_together() {
     assert_eq!(records.remote_usage().await.unwrap(), RemoteUsage { bytes: 5, responses: 1 });
     assert_eq!(records.removals(10).await.unwrap(), [location]);
     assert_eq!(records.forget_remote(original("one").mxc, Timestamp(3)).await.unwrap(), []);
+}
+
+fn event(id: &str) -> Audience {
+    Audience::Event(id.try_into().unwrap())
+}
+
+#[tokio::test]
+async fn what_the_origin_said_last_counts_for_all_that_is_kept_of_its_media() {
+    let Database { records, folder: _folder } = database().await;
+    let small = thumbnail("one", 32, ThumbnailMethod::Scale);
+    let audience = async |key: &RemoteKey| records.find_remote(key).await.unwrap().unwrap().record.audience;
+    records.insert_remote(remote(original("one"), inline(b"original"), 1)).await.unwrap();
+    records.insert_remote(remote(original("two"), inline(b"another"), 1)).await.unwrap();
+
+    for said in [event("$a"), Audience::Nobody, event("$b"), Audience::Everyone] {
+        let response = InsertRemote { audience: said.clone(), ..remote(small.clone(), inline(b"small"), 2) };
+        records.insert_remote(response).await.unwrap();
+        assert_eq!(audience(&small).await, said);
+        assert_eq!(audience(&original("one")).await, said);
+    }
+    assert_eq!(audience(&original("two")).await, Audience::Everyone);
+}
+
+#[tokio::test]
+async fn what_is_kept_is_restricted_at_once_and_it_is_told_what_changed() {
+    let Database { records, folder: _folder } = database().await;
+    let small = thumbnail("one", 32, ThumbnailMethod::Scale);
+    for key in [&small, &original("one"), &original("two")] {
+        records.insert_remote(remote(key.clone(), inline(b"bytes"), 1)).await.unwrap();
+    }
+    let mxc = original("one").mxc;
+
+    let mut changed = records.restrict_remote(mxc.clone(), event("$a")).await.unwrap();
+
+    changed.sort_by_key(|key| key.response != RemoteResponse::Original);
+    assert_eq!(changed, [original("one"), small.clone()]);
+    assert_eq!(records.restrict_remote(mxc, event("$a")).await.unwrap(), []);
+    assert_eq!(records.find_remote(&small).await.unwrap().unwrap().record.audience, event("$a"));
+    assert_eq!(records.find_remote(&original("two")).await.unwrap().unwrap().record.audience, Audience::Everyone);
+}
+
+#[tokio::test]
+async fn a_thumbnail_made_here_is_kept_only_beside_the_original_that_it_was_made_of() {
+    let Database { records, folder: _folder } = database().await;
+    let key = thumbnail("one", 32, ThumbnailMethod::Scale);
+    let made =
+        |audience| InsertRemote { audience, source: RemoteSource::Made, ..remote(key.clone(), inline(b"small"), 1) };
+
+    records.insert_remote(made(Audience::Everyone)).await.unwrap();
+    assert_eq!(records.find_remote(&key).await.unwrap(), None, "its original is gone");
+    let response = InsertRemote { audience: event("$a"), ..remote(original("one"), inline(b"original"), 1) };
+    records.insert_remote(response).await.unwrap();
+    records.insert_remote(made(Audience::Everyone)).await.unwrap();
+    assert_eq!(records.find_remote(&key).await.unwrap(), None, "its original was restricted meanwhile");
+
+    records.insert_remote(made(event("$a"))).await.unwrap();
+
+    assert_eq!(records.find_remote(&key).await.unwrap().unwrap().record.audience, event("$a"));
+    assert_eq!(records.remote_usage().await.unwrap(), RemoteUsage { bytes: 13, responses: 2 });
 }

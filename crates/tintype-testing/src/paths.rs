@@ -61,3 +61,22 @@ pub const EPHEMERAL_UPLOAD: &str = "/_matrix/media/v3/upload?org.matrix.msc4425.
 
 /// `POST` here reserves a URI for a later ephemeral upload (MSC4425).
 pub const EPHEMERAL_CREATE: &str = "/_matrix/media/v1/create?org.matrix.msc4425.ephemeral=true";
+
+/// `POST` restricted media here (MSC3911).
+pub const RESTRICTED_UPLOAD: &str = "/_matrix/client/unstable/org.matrix.msc3911/media/upload";
+
+/// `POST` here reserves a URI for a later upload of restricted media (MSC3911).
+pub const RESTRICTED_CREATE: &str = "/_matrix/client/unstable/org.matrix.msc3911/media/create";
+
+/// The first of the two under its stable name.
+pub const STABLE_RESTRICTED_UPLOAD: &str = "/_matrix/client/v1/media/upload";
+
+/// `POST` here copies media (MSC3911).
+pub fn copy(mxc: &Mxc) -> String {
+    format!("/_matrix/client/unstable/org.matrix.msc3911/media/copy/{}/{}", mxc.server_name, mxc.media_id)
+}
+
+/// The same under its stable name.
+pub fn stable_copy(mxc: &Mxc) -> String {
+    format!("/_matrix/client/v1/media/copy/{}/{}", mxc.server_name, mxc.media_id)
+}

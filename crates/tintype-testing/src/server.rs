@@ -123,6 +123,10 @@ impl TestServer {
     }
 
     async fn in_folder(folder: TempDir, config: &str) -> Self {
+        Self::with_clock(folder, config, Arc::new(ManualClock::new(START))).await
+    }
+
+    async fn with_clock(folder: TempDir, config: &str, clock: Arc<ManualClock>) -> Self {
         let file = folder.path().join("tintype.toml");
         fs::write(&file, config).expect("the configuration can be written");
         let mut config = Config::load(Some(&file), std::iter::empty()).unwrap_or_else(|errors| panic!("{errors}"));
@@ -139,7 +143,6 @@ impl TestServer {
             // Nobody answers there: a test asks no name server that is not its own.
             config.federation.nameservers = vec![(Ipv4Addr::LOCALHOST, 1).into()];
         }
-        let clock = Arc::new(ManualClock::new(START));
         let server = launch(&config, &clock).await.expect("the server starts");
         Self { server, config, clock, folder }
     }
@@ -165,6 +168,16 @@ impl TestServer {
         timeout(PATIENCE, Box::pin(server.drain())).await.expect("the server ends");
         let server = launch(&config, &clock).await.expect("the server starts again");
         Self { server, config, clock, folder }
+    }
+
+    /// Stops the server in order and starts it again with another configuration, on the same folder.
+    ///
+    /// # Panics
+    /// As [`with`](Self::with) does.
+    pub async fn reconfigured(self, config: &str) -> Self {
+        let clock = Arc::clone(&self.clock);
+        let folder = self.drain().await;
+        Self::with_clock(folder, config, clock).await
     }
 
     /// Stops the server in order. What is returned keeps the folder.

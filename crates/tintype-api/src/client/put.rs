@@ -14,8 +14,7 @@ use tintype_http::{
     query::Query,
     resumable::{COMPLETE, UPLOAD_COMPLETE, upload_complete, upload_length},
 };
-use tintype_repository::{Completion, Fulfilled, Resumable, Upload};
-use tintype_storage::records::MediaKind;
+use tintype_repository::{Completion, Fulfilled, Resumable, Upload, UploadKind};
 
 use super::{
     resume::{completion, describe_kept},
@@ -66,7 +65,7 @@ async fn fulfil(api: &Api, head: &Head, body: &mut UploadBody) -> Result<Respons
         filename: filename(&query),
         content_length: content_length(headers),
         // As it was reserved.
-        kind: MediaKind::Kept,
+        kind: UploadKind::Kept,
     };
     let resumable = upload_complete(headers)
         .map(|complete| Resumable { completion: completion(complete), length: upload_length(headers) });

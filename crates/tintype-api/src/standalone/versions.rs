@@ -19,11 +19,13 @@ pub(crate) async fn client(State(api): State<Arc<Api>>, head: Head) -> Result<Re
         return front_door::versions::merged(&api, homeserver, &head).await;
     }
     api.owned(&head)?;
+    let blocked = !api.parts.repository.takes_unrestricted();
     Ok(ok(&json!({
         "versions": ["v1.11", "v1.12", "v1.13", "v1.14", "v1.15", "v1.16"],
         "unstable_features": {
             "fi.mau.msc2246": true,
             "io.github.tintype.resumable_uploads": true,
+            "org.matrix.msc3911.block_unrestricted_media_upload": blocked,
             "org.matrix.msc3916.stable": true,
             "org.matrix.msc4425": true,
         },

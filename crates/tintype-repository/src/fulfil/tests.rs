@@ -28,7 +28,7 @@ use tokio::{runtime::Handle, time::timeout};
 use super::*;
 use crate::{
     Accounts, Append, EphemeralRules, Fate, Freeze, LinkedRules, Local, MediaServer, Parts, Rate, Rates, RemoteRules,
-    RemoteThumbnails, Rules, ThumbnailRules, UploadProgress, WaitingLimits,
+    RemoteThumbnails, Rules, ThumbnailRules, UploadKind, UploadProgress, WaitingLimits,
 };
 
 /// How long something may take that has to happen: long enough for any machine, and waited for only by a failure.
@@ -152,7 +152,7 @@ impl Installation {
 
     async fn reserve(&self) -> Mxc {
         let server_name = ServerName::parse("localhost").unwrap();
-        let reservation = crate::Reservation { server_name, kind: MediaKind::Kept };
+        let reservation = crate::Reservation { server_name, kind: UploadKind::Kept };
         self.repository.reserve(&self.creator, reservation).await.unwrap().mxc
     }
 
@@ -167,7 +167,7 @@ impl Installation {
             content_type: b"image/png".to_vec(),
             filename: None,
             content_length: None,
-            kind: MediaKind::Kept,
+            kind: UploadKind::Kept,
         };
         self.repository.fulfil(&self.creator, mxc, upload, resumable, body).await
     }
@@ -367,7 +367,7 @@ async fn a_creation_that_is_dropped_anywhere_is_counted_if_it_was_made() {
     let installation = Installation::new().await;
     for polls in 1..MANY_POLLS {
         let server_name = ServerName::parse("localhost").unwrap();
-        let reservation = crate::Reservation { server_name, kind: MediaKind::Kept };
+        let reservation = crate::Reservation { server_name, kind: UploadKind::Kept };
         let ended = polled(installation.repository.reserve(&installation.creator, reservation), polls).await;
 
         // A later write is committed after it.

@@ -219,7 +219,6 @@ async fn unreserve(
 
 /// Takes media away, whatever it is and whosever, or the reservation of it. The caller has decided that it goes, in the
 /// same transaction.
-#[expect(dead_code, reason = "what takes away linked media follows")]
 pub(super) async fn remove_media(
     connection: &mut SqliteConnection,
     mxc: &Mxc,

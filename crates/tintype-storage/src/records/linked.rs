@@ -153,7 +153,8 @@ pub(super) fn mxc_from(server_name: &str, media_id: &str) -> Result<Mxc, Records
         .map_err(|_| RecordsError::Inconsistent(format!("the media {server_name}/{media_id}")))
 }
 
-/// Records that media under this name, stored or reserved, is restricted.
+/// Records that media under this name, stored or reserved, is restricted. Of what was reserved before and is stored now,
+/// only the time changes when it goes: who may see it was decided with the reservation, or since.
 pub(super) async fn insert_link(
     connection: &mut SqliteConnection,
     mxc: &Mxc,
@@ -163,7 +164,9 @@ pub(super) async fn insert_link(
 ) -> Result<(), RecordsError> {
     sqlx::query(
         "INSERT INTO linked_media (server_name, media_id, uploader, created_at, unattached_until)
-         VALUES ($1, $2, $3, $4, $5)",
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (server_name, media_id) DO UPDATE SET unattached_until = $5
+         WHERE linked_media.state = 'unattached'",
     )
     .bind(mxc.server_name.as_str())
     .bind(mxc.media_id.as_str())

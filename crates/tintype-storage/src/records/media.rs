@@ -82,7 +82,8 @@ pub struct InsertMedia {
     pub quota: Quota,
     /// How long it lives.
     pub lifetime: NewLifetime,
-    /// Who may see it. The upload to a URI that was reserved is for whom the reservation says, whatever is said here.
+    /// Who may see it. Of the upload to a URI that was reserved as restricted, only the time counts: who may see it was said
+    /// with the reservation.
     pub audience: NewAudience,
 }
 

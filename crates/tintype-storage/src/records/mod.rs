@@ -5,6 +5,7 @@
 //! written in the dialect that SQLite and PostgreSQL share (`$1`, `ON CONFLICT`, `RETURNING`, integers for time).
 
 mod appservice;
+mod copies;
 mod deletions;
 mod linked;
 mod media;
@@ -19,6 +20,7 @@ mod settings;
 mod stream_event;
 mod thumbnails;
 mod tokens;
+mod unattached;
 mod usage;
 mod writer;
 
@@ -32,11 +34,12 @@ use sqlx::{
 use self::writer::{Statement, Writer};
 pub use self::{
     appservice::{Applied, ApplyTransaction, TransactionOutcome},
+    copies::{CopyMedia, CopyOutcome},
     deletions::{DeleteMedia, DeleteOutcome, Deleter, RemoveOutcome},
     linked::{Link, LinkedEvent},
     media::{Body, FoundMedia, InsertMedia, InsertOutcome, MediaRecord, NewAudience, NewBlob, NewLifetime},
     media_requests::{MediaAge, MediaEndpoint, MediaRequestOutcome, MediaRequests},
-    remote::{EvictRemote, Evicted, InsertRemote, RemoteKey, RemoteResponse, RemoteUsage},
+    remote::{EvictRemote, Evicted, InsertRemote, RemoteKey, RemoteResponse, RemoteSource, RemoteUsage},
     reservations::{
         Claim, ClaimOutcome, ClaimPartial, Expired, Fulfil, InsertReservation, MediaKind, Partial, Release,
         ReleasePartial, Reservation, ReserveOutcome,
@@ -49,6 +52,7 @@ pub use self::{
         ThumbnailRecord,
     },
     tokens::TokenRecord,
+    unattached::Unattached,
     usage::{Quota, Usage},
 };
 

@@ -55,8 +55,20 @@ pub struct InsertRemote {
     pub fetched_at: Timestamp,
     /// How long it may be kept, however often it is used.
     pub lifetime: Lifetime,
-    /// Who may see it.
+    /// Who may see it. What the origin said last counts for all that is kept of its media.
     pub audience: Audience,
+    /// Where it comes from.
+    pub source: RemoteSource,
+}
+
+/// Where a response comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RemoteSource {
+    /// The origin sent it, and said who may see it.
+    Origin,
+    /// It is a thumbnail that was made here of the kept original. It is not recorded if that is gone by now, or may be
+    /// seen by others.
+    Made,
 }
 
 /// What the cache holds.
@@ -137,6 +149,15 @@ impl Records {
     /// [`RecordsError`] if the database fails; then nothing was recorded.
     pub async fn insert_remote(&self, response: InsertRemote) -> Result<InsertOutcome, RecordsError> {
         self.write(response).await
+    }
+
+    /// Restricts all that is kept of a piece of media to what its origin says now, before what it says that with is
+    /// recorded, and tells which responses were for others before.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails; then nothing was changed.
+    pub async fn restrict_remote(&self, mxc: Mxc, audience: Audience) -> Result<Vec<RemoteKey>, RecordsError> {
+        self.write(Restrict { mxc, audience }).await
     }
 
     /// Notes when responses were last asked for. A time before the one noted changes nothing, nor does a response that is
@@ -237,6 +258,9 @@ impl Statement for InsertRemote {
     type Output = InsertOutcome;
 
     async fn run(&self, connection: &mut SqliteConnection) -> Result<InsertOutcome, RecordsError> {
+        if self.source == RemoteSource::Made && !self.is_made_of_what_is_kept(connection).await? {
+            return Ok(InsertOutcome::Deduplicated);
+        }
         // The new reference comes before the old one goes: of equal bytes the blob stays.
         let (blob_id, outcome) = refer_to_blob(connection, &self.blob).await?;
         if let Some(before) = Kept::find(connection, &self.key).await? {
@@ -265,9 +289,67 @@ impl Statement for InsertRemote {
         .await?;
         sqlx::query("UPDATE remote_usage SET bytes = bytes + $1, responses = responses + 1 WHERE id = 1")
             .bind(signed(self.blob.size))
-            .execute(connection)
+            .execute(&mut *connection)
             .await?;
+        if self.source == RemoteSource::Origin {
+            set_audience(connection, &self.key.mxc, &self.audience).await?;
+        }
         Ok(outcome)
+    }
+}
+
+impl InsertRemote {
+    async fn is_made_of_what_is_kept(&self, connection: &mut SqliteConnection) -> Result<bool, RecordsError> {
+        let kept: Option<(Option<String>, Option<String>)> = sqlx::query_as(
+            "SELECT audience, audience_id FROM remote_cache
+             WHERE server_name = $1 AND media_id = $2 AND method = 'original'",
+        )
+        .bind(self.key.mxc.server_name.as_str())
+        .bind(self.key.mxc.media_id.as_str())
+        .fetch_optional(connection)
+        .await?;
+        let audience = kept.and_then(|(audience, id)| remote_audience(audience.as_deref(), id));
+        Ok(audience.as_ref() == Some(&self.audience))
+    }
+}
+
+/// Makes all responses about this media be for this audience, and tells which were for another one.
+async fn set_audience(
+    connection: &mut SqliteConnection,
+    mxc: &Mxc,
+    audience: &Audience,
+) -> Result<Vec<RemoteKey>, RecordsError> {
+    let (audience, audience_id) = remote_columns(audience);
+    let changed: Vec<(i64, i64, String)> = sqlx::query_as(
+        "UPDATE remote_cache SET audience = $3, audience_id = $4
+         WHERE server_name = $1 AND media_id = $2
+         AND (COALESCE(audience, '') <> COALESCE($3, '') OR COALESCE(audience_id, '') <> COALESCE($4, ''))
+         RETURNING width, height, method",
+    )
+    .bind(mxc.server_name.as_str())
+    .bind(mxc.media_id.as_str())
+    .bind(audience)
+    .bind(audience_id)
+    .fetch_all(connection)
+    .await?;
+    let key = |(width, height, method): (i64, i64, String)| {
+        let response = RemoteResponse::from_columns(width, height, &method)
+            .ok_or_else(|| RecordsError::Inconsistent(format!("a response about {mxc}")))?;
+        Ok(RemoteKey { mxc: mxc.clone(), response })
+    };
+    changed.into_iter().map(key).collect()
+}
+
+struct Restrict {
+    mxc: Mxc,
+    audience: Audience,
+}
+
+impl Statement for Restrict {
+    type Output = Vec<RemoteKey>;
+
+    async fn run(&self, connection: &mut SqliteConnection) -> Result<Vec<RemoteKey>, RecordsError> {
+        set_audience(connection, &self.mxc, &self.audience).await
     }
 }
 
