@@ -21,7 +21,7 @@ pub struct Link {
 }
 
 /// An event that media is attached to, as far as it is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LinkedEvent {
     /// Its room.
     pub room_id: Option<OwnedRoomId>,
@@ -179,7 +179,6 @@ pub(super) async fn insert_link(
 }
 
 /// Puts together what is known of an event: what was known stays, what was not is filled in.
-#[expect(dead_code, reason = "what attaches media follows")]
 pub(super) async fn learn_event(
     connection: &mut SqliteConnection,
     event_id: &EventId,

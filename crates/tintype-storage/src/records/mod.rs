@@ -5,6 +5,7 @@
 //! written in the dialect that SQLite and PostgreSQL share (`$1`, `ON CONFLICT`, `RETURNING`, integers for time).
 
 mod appservice;
+mod attachments;
 mod copies;
 mod deletions;
 mod linked;
@@ -34,6 +35,10 @@ use sqlx::{
 use self::writer::{Statement, Writer};
 pub use self::{
     appservice::{Applied, ApplyTransaction, TransactionOutcome},
+    attachments::{
+        ANSWERS_RETRIES, AttachmentOutcome, AttachmentTarget, Attempt, BeginAttachment, BeginOutcome,
+        ConcludeAttachment, Concluded, EndUnresolved, EndedAttachment, VisibilityQuestion, hash_of_content,
+    },
     copies::{CopyMedia, CopyOutcome},
     deletions::{DeleteMedia, DeleteOutcome, Deleter, RemoveOutcome},
     linked::{Link, LinkedEvent},
