@@ -81,7 +81,7 @@ impl Database {
     }
 
     async fn heal(&self, event: StreamEvent) -> Vec<Mxc> {
-        self.records.heal_attachment(&alice().server_name().to_owned(), event, NOW).await.unwrap()
+        self.records.heal_attachment(alice().server_name(), event, NOW).await.unwrap()
     }
 
     async fn end_unresolved(&self, now: Timestamp) -> Vec<Mxc> {
@@ -187,6 +187,7 @@ fn seen(event_id: &str) -> StreamEvent {
         event_type: "m.room.message".to_owned(),
         state_key: None,
         content: content().as_object().unwrap().clone(),
+        stripped: Vec::new(),
         redacts: None,
     }
 }
@@ -578,7 +579,7 @@ async fn the_visibility_that_is_not_known_is_asked_for_until_it_is() {
         sender: alice(),
     };
 
-    assert_eq!(questions(NOW).await, [question.clone()]);
+    assert_eq!(questions(NOW).await, std::slice::from_ref(&question));
     database.records.learn_visibility(event("$one"), None, NOW).await.unwrap();
     assert_eq!(questions(NOW).await, [], "not at once again");
     assert_eq!(questions(NOW + Duration::from_mins(1)).await, [question]);

@@ -6,7 +6,7 @@ use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tintype_domain::{Audience, ContentHash, Lifetime, Mxc, OwnedUserId, Timestamp};
 use tintype_storage::records::{
     Body, InsertMedia, InsertRemote, InsertReservation, MediaKind, NewAudience, NewBlob, NewLifetime, Quota, Records,
-    RemoteKey, RemoteResponse,
+    RemoteKey, RemoteResponse, RemoteSource,
 };
 
 use crate::TestServer;
@@ -89,6 +89,7 @@ impl TestServer {
             fetched_at: self.now(),
             lifetime: Lifetime::Kept,
             audience,
+            source: RemoteSource::Origin,
         };
         let records = self.records().await;
         records.insert_remote(insert).await.expect("the media can be kept");
