@@ -9,6 +9,7 @@
 pub mod asynchronous;
 pub mod caddy;
 pub mod certificates;
+pub mod conversation;
 pub mod dialogue;
 pub mod exchange;
 pub mod federation;

@@ -36,6 +36,11 @@ pub fn node() -> PathBuf {
     installed(&format!("js/node_modules/node-linux-{architecture}/bin/node"))
 }
 
+/// The program that is built on matrix-rust-sdk.
+pub fn rust_client() -> PathBuf {
+    installed("matrix-rust-sdk/debug/tintype-e2e-rust-client")
+}
+
 /// The built server: `TINTYPE_BIN`, or the one built into the same folder as this test.
 pub fn tintype() -> PathBuf {
     let path = std::env::var_os("TINTYPE_BIN").map_or_else(beside_this_test, PathBuf::from);

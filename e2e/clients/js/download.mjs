@@ -5,26 +5,17 @@
 // Each line on stdout is one JSON object: `{"status": …, "content_type": …, "content_length": …}` for the head of the
 // answer, `{"received": BYTES}` after each piece of the body, and at last `{"complete": true}`, when FILE holds the whole
 // body, or `{"error": …}`, when it broke off. The end of stdin is the end of the viewer.
-//
-// The packages are installed apart from this file, so the variable CLIENT_PACKAGES names their folder.
 
 import { writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 
-const installed = createRequire(join(process.env.CLIENT_PACKAGES, "package.json"));
-const { createClient } = await import(pathToFileURL(installed.resolve("matrix-js-sdk")).href);
-const { logger } = await import(pathToFileURL(installed.resolve("matrix-js-sdk/lib/logger.js")).href);
-logger.setLevel(logger.levels.ERROR);
+import { say, sdk } from "./sdk.mjs";
 
 const [baseUrl, userId, accessToken, mxc, file] = process.argv.slice(2);
 
-const say = (message) => console.log(JSON.stringify(message));
 process.stdin.resume().on("end", () => process.exit(1));
 
 // The SDK makes the URL; fetching it with the token is the application's part.
-const client = createClient({ baseUrl, accessToken, userId });
+const client = sdk.createClient({ baseUrl, accessToken, userId });
 const url = client.mxcUrlToHttp(mxc, undefined, undefined, undefined, false, true, true);
 try {
     const response = await fetch(url, { headers: { Authorization: `Bearer ${client.getAccessToken()}` } });

@@ -5,18 +5,11 @@
 // Logs in, uploads PICTURE under its own name, downloads it and fetches a thumbnail of 320 by 240. What came
 // back is left in FOLDER (`download`, `thumbnail`); the last line on stdout is one JSON object that says how it
 // was labelled. Exits with 1 when a call fails or the bytes are not the same.
-//
-// The packages are installed apart from this file, so the variable CLIENT_PACKAGES names their folder.
 
 import { readFile, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { basename, join } from "node:path";
-import { pathToFileURL } from "node:url";
 
-const installed = createRequire(join(process.env.CLIENT_PACKAGES, "package.json"));
-const { createClient } = await import(pathToFileURL(installed.resolve("matrix-js-sdk")).href);
-const { logger } = await import(pathToFileURL(installed.resolve("matrix-js-sdk/lib/logger.js")).href);
-logger.setLevel(logger.levels.ERROR);
+import { say, sdk } from "./sdk.mjs";
 
 const [baseUrl, user, password, picture, folder] = process.argv.slice(2);
 
@@ -39,12 +32,12 @@ function filenameIn(disposition) {
     return /filename="?([^";]+)"?/i.exec(disposition ?? "")?.[1] ?? null;
 }
 
-const login = await createClient({ baseUrl }).loginRequest({
+const login = await sdk.createClient({ baseUrl }).loginRequest({
     type: "m.login.password",
     identifier: { type: "m.id.user", user },
     password,
 });
-const client = createClient({ baseUrl, accessToken: login.access_token, userId: login.user_id });
+const client = sdk.createClient({ baseUrl, accessToken: login.access_token, userId: login.user_id });
 
 const original = await readFile(picture);
 const { content_uri } = await client.uploadContent(new Blob([original], { type: "image/jpeg" }), {
@@ -58,11 +51,9 @@ await writeFile(join(folder, "thumbnail"), thumbnail.bytes);
 if (!download.bytes.equals(original)) {
     throw new Error("the downloaded bytes are not the uploaded ones");
 }
-console.log(
-    JSON.stringify({
-        content_uri,
-        content_type: download.headers.get("content-type"),
-        filename: filenameIn(download.headers.get("content-disposition")),
-        thumbnail_content_type: thumbnail.headers.get("content-type"),
-    }),
-);
+say({
+    content_uri,
+    content_type: download.headers.get("content-type"),
+    filename: filenameIn(download.headers.get("content-disposition")),
+    thumbnail_content_type: thumbnail.headers.get("content-type"),
+});
