@@ -24,7 +24,7 @@ use tintype_http::resumable::{UPLOAD_LIMIT, upload_limit};
 use tintype_storage::blobs::BlobsError;
 use tower::Service as _;
 
-use crate::{Api, Endpoints, error::MatrixError, metrics::Endpoint, outcome};
+use crate::{Api, Endpoints, Ownership, error::MatrixError, front_door::Passed, metrics::Endpoint, outcome};
 
 /// What there is to say of a request when its answer has ended. A token is never among it.
 #[derive(Debug, Clone, Copy)]
@@ -151,7 +151,7 @@ impl Endpoints {
             ended: false,
             api: Arc::clone(api),
         };
-        let mut response = if request.method() == Method::OPTIONS {
+        let mut response = if request.method() == Method::OPTIONS && api.way_out(&request).is_none() {
             // The specification: preflight requests are answered without the endpoint's own logic.
             let mut response = StatusCode::NO_CONTENT.into_response();
             if line.endpoint == Endpoint::asynchronous_upload {
@@ -162,7 +162,9 @@ impl Endpoints {
             response
         } else {
             request.extensions_mut().insert(trace);
-            let answer = self.router.clone().call(request);
+            let owns = api.tenant(&request).is_ok_and(|tenant| tenant.ownership == Ownership::Ours);
+            let router = if owns { &self.standalone } else { &self.beside };
+            let answer = router.clone().call(request);
             match AssertUnwindSafe(answer).catch_unwind().await {
                 Ok(Ok(response)) => response,
                 Ok(Err(never)) => match never {},
@@ -173,7 +175,14 @@ impl Endpoints {
             }
         };
         outcome::count(api, line.endpoint, &line.method, user_agent.as_ref(), &response);
-        allow_every_origin(response.headers_mut());
+        match response.extensions().get() {
+            Some(Passed::Answer) => line.endpoint = Endpoint::passed_through,
+            Some(Passed::Failure) => {
+                line.endpoint = Endpoint::passed_through;
+                allow_every_origin(response.headers_mut());
+            }
+            None => allow_every_origin(response.headers_mut()),
+        }
         line.status = response.status();
         if matches!(line.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
             // RFC 9110, section 8.6: the first has none, and that of the second would be the media's.

@@ -85,7 +85,10 @@ pub(crate) struct Api {
 #[derive(Clone)]
 pub struct Endpoints {
     api: Arc<Api>,
-    router: Router,
+    /// For servers that own their name.
+    standalone: Router,
+    /// For servers that have a homeserver.
+    beside: Router,
 }
 
 impl Endpoints {
@@ -125,11 +128,14 @@ impl Endpoints {
                 .route(&path("thumbnail/{server}/{id}"), get(legacy::thumbnail::get))
                 .route(&path("config"), get(client::config::get));
         }
-        let router = router
-            .merge(standalone::router())
-            .fallback(unrecognized::path)
-            .method_not_allowed_fallback(unrecognized::method)
-            .with_state(Arc::clone(&api));
-        Self { api, router }
+        let finish = |router: Router<Arc<Api>>| {
+            router
+                .fallback(unrecognized::path)
+                .method_not_allowed_fallback(unrecognized::method)
+                .with_state(Arc::clone(&api))
+        };
+        let standalone = finish(router.clone().merge(standalone::router()));
+        let beside = finish(router.route("/_matrix/client/versions", get(front_door::versions::get)));
+        Self { api, standalone, beside }
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::http::StatusCode;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue},
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
 
@@ -24,6 +24,7 @@ pub(crate) enum Endpoint {
     federation_download,
     federation_thumbnail,
     delete,
+    passed_through,
     other,
 }
 
@@ -76,6 +77,27 @@ struct EndpointLabel {
     endpoint: Endpoint,
 }
 
+/// What became of a request that was passed on to a homeserver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names are the labels' values")]
+pub(crate) enum PassedOutcome {
+    /// The homeserver's answer went through whole.
+    answered,
+    /// The homeserver could not be reached.
+    unreachable,
+    /// The homeserver was reached, and did not answer.
+    unanswered,
+    /// The homeserver broke its answer off.
+    cut,
+    /// The client did not wait for the end.
+    left,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PassedLabel {
+    outcome: PassedOutcome,
+}
+
 /// Counters of the endpoints.
 #[derive(Debug, Clone)]
 pub struct HttpMetrics(Arc<Counters>);
@@ -85,6 +107,8 @@ struct Counters {
     requests: Family<Labels, Counter>,
     sent: Family<EndpointLabel, Counter>,
     duration: Family<EndpointLabel, Histogram, fn() -> Histogram>,
+    passed: Family<PassedLabel, Counter>,
+    passing: Gauge,
 }
 
 impl HttpMetrics {
@@ -96,6 +120,8 @@ impl HttpMetrics {
             requests: Family::default(),
             sent: Family::default(),
             duration: Family::new_with_constructor(buckets),
+            passed: Family::default(),
+            passing: Gauge::default(),
         };
         let registry = registry.sub_registry_with_prefix("http");
         registry.register("requests", "Requests answered", counters.requests.clone());
@@ -106,7 +132,28 @@ impl HttpMetrics {
             Unit::Seconds,
             counters.duration.clone(),
         );
+        registry.register(
+            "passed_through",
+            "Requests passed on to homeservers, by what became of them",
+            counters.passed.clone(),
+        );
+        registry.register(
+            "passing_through",
+            "Requests that are being passed on to homeservers",
+            counters.passing.clone(),
+        );
         Self(Arc::new(counters))
+    }
+
+    /// A request is passed on to a homeserver.
+    pub(crate) fn passes(&self) {
+        self.0.passing.inc();
+    }
+
+    /// A request was passed on to a homeserver.
+    pub(crate) fn passed(&self, outcome: PassedOutcome) {
+        self.0.passing.dec();
+        self.0.passed.get_or_create(&PassedLabel { outcome }).inc();
     }
 
     pub(crate) fn answered(&self, endpoint: Endpoint, status: StatusCode, sent: u64, elapsed: Duration) {

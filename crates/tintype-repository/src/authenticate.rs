@@ -7,7 +7,11 @@ use tintype_domain::{ContentHash, ContentHasher, OwnedServerName, User};
 use tintype_homeserver::{Asker, Credentials, Homeserver, HomeserverError, Refusal};
 use tintype_storage::records::Records;
 
-use crate::{MediaServer, RateLimited, Repository, StorageError, rates::Action};
+use crate::{
+    MediaServer, RateLimited, Repository, StorageError,
+    endings::{Moment, TokensOf},
+    rates::Action,
+};
 
 /// Tokens remembered at once.
 const REMEMBERED_TOKENS: u64 = 100_000;
@@ -49,7 +53,14 @@ pub enum AuthenticateError {
 }
 
 /// What is known of tokens, by a hash: a token itself is never kept.
-pub(crate) type Tokens = Cache<ContentHash, Arc<User>>;
+pub(crate) type Tokens = Cache<ContentHash, Arc<Recognised>>;
+
+/// Who was recognised by a token.
+pub(crate) struct Recognised {
+    user: Arc<User>,
+    /// When it was begun to find out.
+    since: Moment,
+}
 
 pub(crate) fn tokens(time: Duration) -> Tokens {
     Cache::builder().max_capacity(REMEMBERED_TOKENS).time_to_live(time).build()
@@ -70,21 +81,47 @@ impl Repository {
         asker: &Asker<'_>,
     ) -> Result<Arc<User>, AuthenticateError> {
         let key = key(server, credentials);
-        if let Some(user) = self.0.tokens.get(&key).await {
-            return Ok(user);
+        if let Some(known) = self.0.tokens.get(&key).await
+            && self.0.endings.none_since(known.since, &known.user)
+        {
+            return Ok(Arc::clone(&known.user));
         }
         self.0.limiters.check_address(Action::Authenticate, asker.address)?;
+        loop {
+            // Boxed: the future of a question to a homeserver is large, and almost no request has one.
+            let known = Box::pin(self.recognised(key, server, credentials, asker)).await?;
+            if self.0.endings.none_since(known.since, &known.user) {
+                return Ok(Arc::clone(&known.user));
+            }
+            // It is from before a logout, or was under way at that moment: what is true now is found out anew.
+            self.0.tokens.invalidate(&key).await;
+        }
+    }
+
+    async fn recognised(
+        &self,
+        key: ContentHash,
+        server: &OwnedServerName,
+        credentials: &Credentials,
+        asker: &Asker<'_>,
+    ) -> Result<Arc<Recognised>, AuthenticateError> {
         let lookup = async {
+            let since = self.0.endings.now();
             let server = self.0.servers.iter().find(|known| known.name == *server);
-            look_up(server.ok_or(AuthenticateError::UnknownServer)?, &self.0.records, credentials, asker).await
+            let server = server.ok_or(AuthenticateError::UnknownServer)?;
+            let user = look_up(server, &self.0.records, credentials, asker).await?;
+            Ok(Arc::new(Recognised { user, since }))
         };
-        // Boxed: the future of a question to a homeserver is large, and almost no request has one.
-        let outcome = Box::pin(self.0.tokens.try_get_with(key, lookup)).await;
+        let outcome = self.0.tokens.try_get_with(key, lookup).await;
         outcome.map_err(|error| AuthenticateError::clone(&error))
     }
-}
 
-impl Repository {
+    /// Forgets whose tokens these are: sessions were ended, and maybe these. What is being found out at this moment is not
+    /// believed either.
+    pub fn forget_tokens(&self, tokens: &TokensOf) {
+        self.0.endings.note(tokens);
+    }
+
     /// The same, without believing what an earlier answer said: for what cannot be taken back.
     ///
     /// # Errors

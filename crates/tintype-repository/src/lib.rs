@@ -14,6 +14,7 @@ mod background;
 mod content;
 mod copy;
 mod delete;
+mod endings;
 mod fulfil;
 mod held;
 mod lives;
@@ -58,6 +59,7 @@ use self::{
     arrivals::Arrivals,
     authenticate::Tokens,
     background::Background,
+    endings::Endings,
     lives::Lives,
     media_use::{MediaUse, MediaUseCollector, MediaUses},
     metrics::Metrics,
@@ -73,6 +75,7 @@ pub use self::{
     content::{Content, GrowingContent, MediaContent},
     copy::CopyError,
     delete::DeleteError,
+    endings::TokensOf,
     fulfil::{Completion, FulfilError, Fulfilled, Kept, RETRY_WHILE_RECEIVING, Resumable},
     media_use::ClientFamily,
     open::{OpenError, Opened, OpenedArriving, OpenedMedia},
@@ -191,6 +194,7 @@ struct Inner {
     frozen_from: Option<Timestamp>,
     limiters: Limiters,
     tokens: Tokens,
+    endings: Endings,
     media: sync::Cache<Mxc, Arc<CachedMedia>>,
     thumbnails: future::Cache<ThumbnailKey, Arc<CachedThumbnail>>,
     painters: Pool,
@@ -250,6 +254,7 @@ impl Repository {
             background: Background::here(),
             limiters: Limiters::new(&rules.rates),
             tokens: authenticate::tokens(rules.token_cache_time),
+            endings: Endings::new(rules.token_cache_time),
             media: sync::Cache::builder()
                 .weigher(move |_, cached: &Arc<CachedMedia>| weight(cached.body_in_memory()))
                 .max_capacity(rules.cache_bytes / 2)
@@ -287,6 +292,11 @@ impl Repository {
     /// Whether media that anybody may see is refused, so that all of it belongs to something (MSC3911).
     pub fn blocks_unrestricted(&self) -> bool {
         self.0.rules.linked.block_unrestricted
+    }
+
+    /// Runs work to its end even if nobody waits for it any more; a stop of the server does. Nothing if it panicked.
+    pub async fn finish<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        self.0.background.finish(work).await.ok()
     }
 
     /// Whether records and blobs answer.

@@ -138,7 +138,11 @@ pub(crate) fn api(
             hosts: server.hosts.clone(),
             ownership: if server.owns_name() { Ownership::Ours } else { Ownership::Homeservers },
             homeserver: repository.homeserver(&server.name),
-            pass_through: PassThrough::Off,
+            pass_through: if server.pass_through {
+                PassThrough::Below(server.pass_through_prefixes.clone())
+            } else {
+                PassThrough::Off
+            },
         })
         .collect();
     let names = |proposal| {

@@ -2,10 +2,11 @@
 //!
 //! The homeserver says to each user what it has for them, so it is asked each time, with the caller's token.
 
-use std::pin::pin;
+use std::{pin::pin, sync::Arc};
 
 use axum::{
     body::Body,
+    extract::State,
     http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header},
     response::Response,
 };
@@ -13,10 +14,14 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
 use http_body::Body as _;
 use serde_json::{Map, Value};
-use tintype_homeserver::{ForwardError, ForwardedBody, Homeserver};
+use tintype_homeserver::{ForwardError, ForwardedBody};
 
 use super::passed;
-use crate::{Api, edge::Head, error::MatrixError};
+use crate::{
+    Api,
+    edge::Head,
+    error::{MatrixError, unrecognized},
+};
 
 /// The longest answer that is looked into, in bytes. Synapse's takes some three thousand.
 const MAX_ANSWER: usize = 256 * 1024;
@@ -28,10 +33,9 @@ const FLAGS: [&str; 2] = ["org.matrix.msc4425", "org.matrix.msc3911"];
 const BLOCKS_UNRESTRICTED: &str = "org.matrix.msc3911.block_unrestricted_media_upload";
 
 /// The homeserver's answer with our flags in `unstable_features`. What does not look like an answer goes through as it is.
-///
-/// # Errors
-/// 502 if the homeserver does not answer.
-pub(crate) async fn merged(api: &Api, homeserver: &Homeserver, head: &Head) -> Result<Response, MatrixError> {
+pub(crate) async fn get(State(api): State<Arc<Api>>, head: Head) -> Result<Response, MatrixError> {
+    let homeserver = api.tenant(&head.request)?.homeserver.as_ref();
+    let homeserver = homeserver.ok_or_else(|| unrecognized(StatusCode::NOT_FOUND))?;
     let target = head.request.uri().path_and_query().map_or("/", |target| target.as_str());
     let mut parts = head.forwarded(target);
     for name in [
@@ -57,7 +61,7 @@ pub(crate) async fn merged(api: &Api, homeserver: &Homeserver, head: &Head) -> R
         return Ok(passed(Response::from_parts(parts, Body::new(body))));
     }
     let body = match read(body).await.map_err(|error| MatrixError::from(&error))? {
-        Read::Whole(whole) => match with_flags(&whole, &flags(api)) {
+        Read::Whole(whole) => match with_flags(&whole, &flags(&api)) {
             Some(merged) => {
                 parts.headers.remove(header::ETAG);
                 parts.headers.insert(header::CONTENT_LENGTH, merged.len().into());

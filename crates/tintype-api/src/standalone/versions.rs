@@ -9,15 +9,10 @@ use crate::{
     Api,
     edge::Head,
     error::{MatrixError, ok},
-    front_door,
 };
 
-/// The versions of the specification whose media endpoints are served here; the homeserver's, with our flags, if there is
-/// one.
+/// The versions of the specification whose media endpoints are served here.
 pub(crate) async fn client(State(api): State<Arc<Api>>, head: Head) -> Result<Response, MatrixError> {
-    if let Some(homeserver) = &api.tenant(&head.request)?.homeserver {
-        return front_door::versions::merged(&api, homeserver, &head).await;
-    }
     api.owned(&head)?;
     let blocked = !api.parts.repository.takes_unrestricted();
     Ok(ok(&json!({

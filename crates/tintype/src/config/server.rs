@@ -44,9 +44,14 @@ pub struct ServerConfig {
     /// A file that holds `homeserver_token`.
     #[serde(default, deserialize_with = "path::optional")]
     pub homeserver_token_file: Option<PathBuf>,
-    /// Whether requests that are not about media are passed on to the homeserver. Not supported by this version.
+    /// Whether requests that are not about media are passed on to the homeserver, so that this is all that clients and
+    /// other servers talk to.
     #[serde(default)]
     pub pass_through: bool,
+    /// What the paths begin with that are passed on. Those of the homeserver's administration (`/_synapse/admin`), of its
+    /// application services (`/_matrix/app/`) and of media never are.
+    #[serde(default = "pass_through_prefixes")]
+    pub pass_through_prefixes: Vec<String>,
 }
 
 impl ServerConfig {
@@ -63,6 +68,7 @@ impl ServerConfig {
             homeserver_token: None,
             homeserver_token_file: None,
             pass_through: false,
+            pass_through_prefixes: pass_through_prefixes(),
         };
         server.fill_hosts();
         server
@@ -108,11 +114,36 @@ impl ServerConfig {
                 report.error(&format!("{key}.{name}"), "needs a homeserver");
             }
         }
-        if self.pass_through {
-            let message = "not supported by this version; let a proxy send what is not media to the homeserver";
-            report.error(&format!("{key}.pass_through"), message);
+        if self.pass_through && self.owns_name() {
+            report.error(&format!("{key}.pass_through"), "needs a homeserver");
+        }
+        for (index, prefix) in self.pass_through_prefixes.iter().enumerate() {
+            if let Err(why) = check_prefix(prefix) {
+                report.error(&format!("{key}.pass_through_prefixes[{index}]"), format!("{prefix:?} {why}"));
+            }
         }
     }
+}
+
+/// What a homeserver has for clients and for other servers.
+fn pass_through_prefixes() -> Vec<String> {
+    ["/_matrix/", "/_synapse/client/"].map(str::to_owned).into()
+}
+
+fn check_prefix(prefix: &str) -> Result<(), &'static str> {
+    let is_tidy = |path: &str| !path.split('/').any(|segment| segment.is_empty() || [".", ".."].contains(&segment));
+    let inner = prefix.strip_prefix('/').ok_or("is not the beginning of a path: it needs a slash before it")?;
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    if !inner.is_empty() && !is_tidy(inner) || !inner.bytes().all(plain) {
+        return Err(
+            "is not the beginning of a path as it is sent: letters, digits, \"-\", \".\", \"_\", \"~\" and single slashes",
+        );
+    }
+    if inner == "_matrix/app" || inner.starts_with("_matrix/app/") || inner.starts_with("_synapse/admin") {
+        return Err("is never passed on: it is not for strangers");
+    }
+    Ok(())
 }
 
 /// What no server can say alone: that names, hosts and key files are not taken twice. Each server comes with its key.

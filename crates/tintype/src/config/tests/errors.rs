@@ -55,11 +55,31 @@ pass_through = true
         "tintype.toml:19: server[1].homeserver: \"ftp\" is not \"http\" or \"https\"; write a URL such as \
          \"https://example.org\"",
         "tintype.toml:21: server[2].name: a.example is already the name of server[0]",
-        "tintype.toml:22: server[2].pass_through: not supported by this version; let a proxy send what is not media \
-         to the homeserver",
+        "tintype.toml:22: server[2].pass_through: needs a homeserver",
         "tintype.toml:23: unknown: unknown key",
     ];
     assert_eq!(errors(file(text)), expected);
+}
+
+#[test]
+fn a_prefix_that_is_passed_on_is_the_beginning_of_a_path_for_clients() {
+    let written = "letters, digits, \"-\", \".\", \"_\", \"~\" and single slashes";
+    for (prefix, message) in [
+        ("_matrix/", "is not the beginning of a path: it needs a slash before it".to_owned()),
+        ("/_matrix//client/", format!("is not the beginning of a path as it is sent: {written}")),
+        ("/_matrix/../", format!("is not the beginning of a path as it is sent: {written}")),
+        ("/%5fmatrix/", format!("is not the beginning of a path as it is sent: {written}")),
+        ("/_synapse/admin/v1/", "is never passed on: it is not for strangers".to_owned()),
+        ("/_matrix/app/", "is never passed on: it is not for strangers".to_owned()),
+    ] {
+        let text = format!(
+            "[[server]]\nname = 'a.example'\nhomeserver = 'http://a.example'\npass_through = true\n\
+             pass_through_prefixes = ['/', '/.well-known/matrix/', '{prefix}']"
+        );
+
+        let expected = format!("tintype.toml:5: server[0].pass_through_prefixes[2]: {prefix:?} {message}");
+        assert_eq!(errors(file(&text)), [expected]);
+    }
 }
 
 #[test]
