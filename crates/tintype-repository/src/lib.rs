@@ -15,6 +15,7 @@ mod content;
 mod copy;
 mod delete;
 mod endings;
+mod erase;
 mod fulfil;
 mod held;
 mod lives;
@@ -23,6 +24,7 @@ mod metrics;
 mod open;
 mod rates;
 mod receive;
+mod redact;
 mod remote;
 mod remote_thumbnail;
 mod reserve;
@@ -51,7 +53,7 @@ use tintype_federation::Federation;
 use tintype_homeserver::{Credentials, Homeserver};
 use tintype_storage::{
     blobs::{BlobsError, Files},
-    records::{MediaAge, MediaEndpoint, MediaRequestOutcome, Records, RecordsError, ThumbnailKey},
+    records::{MediaAge, MediaEndpoint, MediaRequestOutcome, Naming, Records, RecordsError, ThumbnailKey},
 };
 use tintype_thumbnails::Pool;
 
@@ -76,6 +78,7 @@ pub use self::{
     copy::CopyError,
     delete::DeleteError,
     endings::TokensOf,
+    erase::erase_alone,
     fulfil::{Completion, FulfilError, Fulfilled, Kept, RETRY_WHILE_RECEIVING, Resumable},
     media_use::ClientFamily,
     open::{OpenError, Opened, OpenedArriving, OpenedMedia},
@@ -206,6 +209,10 @@ struct Inner {
     removing: tokio::sync::Mutex<()>,
     /// Whether somebody is about to.
     removal_is_due: AtomicBool,
+    /// Held by whoever asks homeservers about redactions.
+    asking: tokio::sync::Mutex<()>,
+    /// Held by whoever erases users.
+    erasing: tokio::sync::Mutex<()>,
     /// Whether something was deleted since the log of the database was last emptied.
     log_holds_deleted: AtomicBool,
     uses: Arc<MediaUses>,
@@ -225,6 +232,9 @@ impl Repository {
     pub async fn open_all(parts: Parts) -> Result<Self, StorageError> {
         let Parts { records, blobs, servers, federation, rules, clock, randomness } = parts;
         let first_start = records.first_start(clock.now()).await?;
+        if rules.linked.naming() == Naming::Ignored {
+            records.forget_naming().await?;
+        }
         sweep::what_a_crash_left(&records, &blobs).await?;
         let frozen_from = match rules.freeze {
             Freeze::Never => None,
@@ -248,6 +258,8 @@ impl Repository {
             lives: Lives::default(),
             removing: tokio::sync::Mutex::default(),
             removal_is_due: AtomicBool::new(false),
+            asking: tokio::sync::Mutex::default(),
+            erasing: tokio::sync::Mutex::default(),
             // Nobody knows what an earlier process left.
             log_holds_deleted: AtomicBool::new(true),
             uses: Arc::default(),
@@ -278,6 +290,7 @@ impl Repository {
         };
         let inner = Arc::new(inner);
         sweep::what_expires(&inner);
+        sweep::what_is_due(&inner);
         Ok(Self(inner))
     }
 
@@ -390,6 +403,9 @@ impl Inner {
     fn ended(&self, mxc: &Mxc) {
         self.log_holds_deleted.store(true, Ordering::Relaxed);
         self.lives.end(mxc);
+        // After the end of its life: whoever puts it back, having looked before it went, sees that (`find_stored`). What is
+        // remembered of its thumbnails is found by nobody who does not find it first.
+        self.media.invalidate(mxc);
         self.arrivals.broke_off(mxc);
         self.waiting.call(mxc);
     }

@@ -29,6 +29,11 @@ pub struct Metrics {
     ephemeral_ended: Counter,
     restricted_unattached: Counter,
     copies: Counter,
+    redactions_applied: Counter,
+    redactions_rejected: Counter,
+    redactions_pending: Gauge,
+    redacted_media_removed: Counter,
+    erasures: Counter,
 }
 
 impl Metrics {
@@ -113,6 +118,56 @@ impl Metrics {
             self.restricted_unattached.clone(),
         );
         registry.register("copies", "Copies of media that were made", self.copies.clone());
+        self.register_redactions(registry);
+    }
+
+    fn register_redactions(&self, registry: &mut Registry) {
+        registry.register(
+            "redactions_applied",
+            "Events that the homeserver redacted, whether media belonged to them or not",
+            self.redactions_applied.clone(),
+        );
+        registry.register(
+            "redactions_rejected",
+            "Redactions that the homeserver did not apply",
+            self.redactions_rejected.clone(),
+        );
+        registry.register(
+            "redactions_pending",
+            "Redactions of which it is not known yet whether the homeserver applied them",
+            self.redactions_pending.clone(),
+        );
+        registry.register(
+            "redacted_media_removed",
+            "Media that was removed because its event was redacted",
+            self.redacted_media_removed.clone(),
+        );
+        registry.register("erasures", "Users all of whose media was erased", self.erasures.clone());
+    }
+
+    /// Events are redacted from now on.
+    pub(crate) fn redactions_applied(&self, events: usize) {
+        self.redactions_applied.inc_by(events as u64);
+    }
+
+    /// A redaction was not applied.
+    pub(crate) fn redaction_rejected(&self) {
+        self.redactions_rejected.inc();
+    }
+
+    /// So many redactions are not decided yet.
+    pub(crate) fn redactions_pending(&self, redactions: u64) {
+        self.redactions_pending.set(i64::try_from(redactions).unwrap_or(i64::MAX));
+    }
+
+    /// Media of redacted events was removed.
+    pub(crate) fn redacted_media_removed(&self, media: usize) {
+        self.redacted_media_removed.inc_by(media as u64);
+    }
+
+    /// A user was erased.
+    pub(crate) fn erased(&self) {
+        self.erasures.inc();
     }
 
     /// Ephemeral media was deleted by its owner.

@@ -320,6 +320,11 @@ impl Repository {
         }
         let cached = Arc::new(CachedMedia::ours(found, None));
         self.0.media.insert(mxc.clone(), Arc::clone(&cached));
+        if life.is_over() {
+            // It was erased since the look, and may have been forgotten before it was put there.
+            self.0.media.invalidate(mxc);
+            return Ok(None);
+        }
         Ok(Some(cached))
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use tintype_domain::{Mxc, OwnedServerName, OwnedUserId, Timestamp};
-use tintype_storage::records::Quota;
+use tintype_storage::records::{Naming, Quota};
 use tintype_thumbnails::Limits;
 
 use crate::{Accounts, Rate, WaitingLimits};
@@ -110,6 +110,16 @@ pub struct LinkedRules {
     pub abandoned_rooms: Fate,
     /// How long copies of attached media of others are kept after the last of our users has left the room.
     pub left_rooms_grace: Duration,
+}
+
+impl LinkedRules {
+    /// Whether it has to be known which events name which media.
+    pub(crate) fn naming(&self) -> Naming {
+        match self.unlinked_redaction {
+            Fate::Kept => Naming::Ignored,
+            Fate::Deleted => Naming::Noted,
+        }
+    }
 }
 
 /// Media of other servers.

@@ -14,11 +14,20 @@ use tintype_storage::{
     },
 };
 
-use crate::{Inner, StorageError, background::Observed};
+use tokio::time::sleep;
+
+use crate::{Inner, Repository, StorageError, background::Observed};
 
 /// How often expired reservations are swept. They are refused from the moment they expire; this only frees what they
 /// hold.
 const EVERY: Duration = Duration::from_mins(1);
+
+/// How often it is looked whether another process asks for something, or a homeserver is to be asked again. By the
+/// machine's clock: another process does not wait for that of a test.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How long what the database refused is let be.
+pub(crate) const AFTER_A_FAILURE: Duration = Duration::from_secs(10);
 
 /// Reservations swept in one transaction.
 const AT_ONCE: u32 = 500;
@@ -73,6 +82,9 @@ pub(crate) fn what_expires(inner: &Arc<Inner>) {
             if let Err(error) = unattached(&inner).await {
                 tracing::warn!(%error, "media that nobody attached could not be removed; it is tried again");
             }
+            if let Err(error) = Repository(Arc::clone(&inner)).remove_unneeded_links().await {
+                tracing::warn!(%error, "media that nobody needs could not be removed; it is tried again");
+            }
             if let Err(error) = unused(&inner).await {
                 tracing::warn!(%error, "the cache of remote media could not be swept; it is tried again");
             }
@@ -82,6 +94,33 @@ pub(crate) fn what_expires(inner: &Arc<Inner>) {
             remove_unneeded(&inner).await;
         }
     });
+}
+
+/// Does what was asked for beside this server, and what a homeserver could not answer before, until the repository is
+/// closed.
+pub(crate) fn what_is_due(inner: &Arc<Inner>) {
+    let observed: Observed = Arc::downgrade(inner);
+    inner.background.while_open(async move {
+        loop {
+            let Some(inner) = observed.upgrade() else { return };
+            let looked = due(&Repository(inner)).await;
+            if let Err(error) = &looked {
+                tracing::warn!(%error, "it could not be looked up what is due; it is tried again");
+            }
+            sleep(if looked.is_ok() { LOOK_EVERY } else { AFTER_A_FAILURE }).await;
+        }
+    });
+}
+
+async fn due(repository: &Repository) -> Result<(), StorageError> {
+    let inner = &repository.0;
+    if !inner.records.erasures_due().await?.is_empty() {
+        repository.erase_soon();
+    }
+    if !inner.records.redactions_due(inner.clock.now(), 1).await?.is_empty() {
+        repository.redactions_due().await;
+    }
+    Ok(())
 }
 
 async fn remove_unneeded(inner: &Inner) {

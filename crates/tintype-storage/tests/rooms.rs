@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tintype_domain::{EventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, ServerName, Timestamp, UserId};
 use tintype_storage::records::{
-    ApplyState, ApplyTransaction, Interval, Membership, Presence, Records, RoomCounts, RoomToRead, StateOutcome,
-    StreamEvent, TransactionOutcome,
+    ApplyState, ApplyTransaction, Interval, Membership, Naming, Presence, Records, RoomCounts, RoomToRead,
+    StateOutcome, StreamEvent, TransactionOutcome,
 };
 
 /// The server of ours that is told.
@@ -27,8 +27,13 @@ impl Stream {
 
     async fn transaction(&self, tenant: &str, id: &str, events: &[Value]) -> TransactionOutcome {
         let events = events.iter().map(|event| StreamEvent::from_json(event.clone()).unwrap()).collect();
-        let transaction =
-            ApplyTransaction { tenant: server(tenant), transaction_id: id.to_owned(), events, now: Timestamp(1) };
+        let transaction = ApplyTransaction {
+            tenant: server(tenant),
+            transaction_id: id.to_owned(),
+            events,
+            now: Timestamp(1),
+            naming: Naming::Ignored,
+        };
         self.records.apply_transaction(transaction).await.unwrap()
     }
 

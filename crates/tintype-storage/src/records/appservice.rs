@@ -6,7 +6,7 @@
 use sqlx::SqliteConnection;
 use tintype_domain::{ContentHash, Mxc, OwnedServerName, Timestamp};
 
-use super::{Records, RecordsError, Statement, StreamEvent, room_changes};
+use super::{Naming, Records, RecordsError, Statement, StreamEvent, departures, naming, redactions, room_changes};
 
 /// How many transactions are remembered for each homeserver. It sends the next one when the last one was acknowledged, so
 /// that one would do.
@@ -23,6 +23,8 @@ pub struct ApplyTransaction {
     pub events: Vec<StreamEvent>,
     /// When it came.
     pub now: Timestamp,
+    /// Whether it is written down which events name which media.
+    pub naming: Naming,
 }
 
 /// What became of a transaction.
@@ -122,8 +124,14 @@ impl ApplyTransaction {
         position: i64,
         _applied: &mut Applied,
     ) -> Result<(), RecordsError> {
+        // Before the members change: who else is in the room matters.
+        departures::note(connection, self.tenant.as_str(), event, self.now).await?;
         room_changes::note(connection, &self.tenant, event, position, self.now).await?;
-        self.note_linked(connection, event, position).await
+        self.note_linked(connection, event, position).await?;
+        if self.naming == Naming::Noted {
+            naming::note(connection, self.tenant.as_str(), event, self.now).await?;
+        }
+        redactions::note(connection, self.tenant.as_str(), event, self.now).await
     }
 
     /// Where an event is in the stream to which media is attached already. Only the homeserver of its sender tells:

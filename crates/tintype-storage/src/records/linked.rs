@@ -179,6 +179,10 @@ pub(super) async fn insert_link(
 }
 
 /// Puts together what is known of an event: what was known stays, what was not is filled in.
+///
+/// Whoever learns of an event is about to link something to it. What is linked to a redacted one is dead on arrival: it is
+/// removed with the next sweep, if the time of what was there before is over; and a redaction that could not be decided is
+/// looked at again.
 pub(super) async fn learn_event(
     connection: &mut SqliteConnection,
     event_id: &EventId,
@@ -190,7 +194,8 @@ pub(super) async fn learn_event(
          ON CONFLICT (event_id) DO UPDATE SET
            room_id = COALESCE(linked_events.room_id, $2), sender = COALESCE(linked_events.sender, $3),
            event_type = COALESCE(linked_events.event_type, $4), state_key = COALESCE(linked_events.state_key, $5),
-           visibility = COALESCE(linked_events.visibility, $6), position = COALESCE(linked_events.position, $7)",
+           visibility = COALESCE(linked_events.visibility, $6), position = COALESCE(linked_events.position, $7),
+           removal_due = COALESCE(linked_events.removal_due, linked_events.redacted_at)",
     )
     .bind(event_id.as_str())
     .bind(event.room_id.as_ref().map(|room| room.as_str()))
@@ -199,6 +204,13 @@ pub(super) async fn learn_event(
     .bind(event.state_key.as_deref())
     .bind(event.visibility.as_deref())
     .bind(event.position)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "UPDATE redactions SET due_at = noted_at
+         WHERE target = $1 AND sender = (SELECT e.sender FROM linked_events e WHERE e.event_id = $1)",
+    )
+    .bind(event_id.as_str())
     .execute(connection)
     .await?;
     Ok(())

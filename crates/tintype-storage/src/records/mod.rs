@@ -8,9 +8,13 @@ mod appservice;
 mod attachments;
 mod copies;
 mod deletions;
+mod departures;
+mod erasures;
 mod linked;
 mod media;
 mod media_requests;
+mod naming;
+mod redactions;
 mod remote;
 mod removals;
 mod reservations;
@@ -41,9 +45,13 @@ pub use self::{
     },
     copies::{CopyMedia, CopyOutcome},
     deletions::{DeleteMedia, DeleteOutcome, Deleter, RemoveOutcome},
+    departures::OfAbandonedRooms,
+    erasures::Erasure,
     linked::{Link, LinkedEvent},
     media::{Body, FoundMedia, InsertMedia, InsertOutcome, MediaRecord, NewAudience, NewBlob, NewLifetime},
     media_requests::{MediaAge, MediaEndpoint, MediaRequestOutcome, MediaRequests},
+    naming::{Naming, Unnamed, UnnamedFate},
+    redactions::{PendingRedaction, RedactedEvent, RedactionTry, Removed},
     remote::{EvictRemote, Evicted, InsertRemote, RemoteKey, RemoteResponse, RemoteSource, RemoteUsage},
     reservations::{
         Claim, ClaimOutcome, ClaimPartial, Expired, Fulfil, InsertReservation, MediaKind, Partial, Release,

@@ -294,6 +294,16 @@ impl Statement for InsertRemote {
         if self.source == RemoteSource::Origin {
             set_audience(connection, &self.key.mxc, &self.audience).await?;
         }
+        if let Audience::Event(event_id) = &self.audience {
+            // What belongs to a redacted event goes with the next sweep.
+            sqlx::query(
+                "UPDATE linked_events SET removal_due = COALESCE(removal_due, redacted_at)
+                 WHERE event_id = $1 AND redacted_at IS NOT NULL",
+            )
+            .bind(event_id.as_str())
+            .execute(&mut *connection)
+            .await?;
+        }
         Ok(outcome)
     }
 }
@@ -460,6 +470,27 @@ impl Statement for Forget {
         }
         Ok(forgotten)
     }
+}
+
+/// Removes all copies of media that belongs to an event, and tells which there were.
+pub(super) async fn forget_of_event(
+    connection: &mut SqliteConnection,
+    event_id: &str,
+    now: Timestamp,
+) -> Result<Vec<RemoteKey>, RecordsError> {
+    let responses: Vec<Kept> = sqlx::query_as(
+        "SELECT r.server_name, r.media_id, r.width, r.height, r.method, r.blob_id, b.size, r.last_access
+         FROM remote_cache r JOIN blobs b ON b.id = r.blob_id WHERE r.audience = 'event' AND r.audience_id = $1",
+    )
+    .bind(event_id)
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut forgotten = Vec::with_capacity(responses.len());
+    for kept in responses {
+        kept.remove(connection, now).await?;
+        forgotten.push(kept.key()?);
+    }
+    Ok(forgotten)
 }
 
 /// A row that may go.

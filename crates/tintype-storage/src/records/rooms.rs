@@ -320,7 +320,6 @@ impl Records {
 }
 
 /// Whether media is the avatar of a room or of a member at the moment, as far as any stream told.
-#[expect(dead_code, reason = "what takes redacted media away follows")]
 pub(super) async fn is_current_avatar(connection: &mut SqliteConnection, mxc: &Mxc) -> Result<bool, RecordsError> {
     let (is,): (i64,) = sqlx::query_as(
         "SELECT EXISTS (SELECT 1 FROM rooms WHERE avatar = $1) OR EXISTS (SELECT 1 FROM room_members WHERE avatar = $1)",

@@ -6,6 +6,7 @@ mod legacy;
 mod migrate;
 mod serve;
 mod token;
+mod user;
 
 use std::{
     path::{Path, PathBuf},
@@ -40,6 +41,9 @@ enum Command {
     /// See what a freeze of the old endpoints, which ask for no access token, would break.
     #[command(subcommand)]
     Legacy(legacy::Command),
+    /// Delete everything that a user uploaded.
+    #[command(subcommand)]
+    User(user::Command),
     /// Bring the database up to date.
     Migrate(migrate::Arguments),
     /// Try everything that the server depends on.
@@ -65,6 +69,7 @@ impl Arguments {
             Command::Token(arguments) => token::run(&arguments),
             Command::Config(command) => config::run(&command),
             Command::Legacy(command) => legacy::run(&command),
+            Command::User(command) => user::run(&command),
             Command::Migrate(arguments) => migrate::run(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
         }

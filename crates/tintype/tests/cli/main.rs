@@ -6,3 +6,4 @@ mod installation;
 mod legacy;
 mod serve;
 mod token;
+mod user;
