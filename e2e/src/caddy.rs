@@ -15,11 +15,28 @@ pub struct Caddy {
 impl Caddy {
     /// Starts Caddy in front of a media server at `media` and a homeserver at `homeserver`, each `HOST:PORT`.
     pub async fn start(media: &str, homeserver: &str) -> Self {
+        Self::start_edited(media, homeserver, |deployed| deployed).await
+    }
+
+    /// Starts Caddy likewise, with the lines for linked media.
+    pub async fn start_linked(media: &str, homeserver: &str) -> Self {
+        let lines = ["@", "handle", "\t", "}"].map(|beginning| (format!("\t# {beginning}"), format!("\t{beginning}")));
+        let with_lines = |mut deployed: String| {
+            for (commented, line) in &lines {
+                assert!(deployed.contains(commented), "the Caddyfile has no {commented:?}");
+                deployed = deployed.replace(commented, line);
+            }
+            deployed
+        };
+        Self::start_edited(media, homeserver, with_lines).await
+    }
+
+    async fn start_edited(media: &str, homeserver: &str, edited: impl FnOnce(String) -> String) -> Self {
         let folder = Folder::new("caddy");
         let port = port::free();
         let deployed =
             fs::read_to_string(tools::workspace().join("deploy/caddy/Caddyfile")).expect("the Caddyfile is there");
-        let mut configuration = deployed;
+        let mut configuration = edited(deployed);
         // Plain HTTP on the loopback address only: a host name would make Caddy ask for a certificate.
         let site = format!("http://127.0.0.1:{port} {{\n\tbind 127.0.0.1\n");
         for (written, replacement) in

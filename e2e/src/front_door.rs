@@ -2,7 +2,7 @@
 //! everything else on.
 
 use crate::{
-    nginx::Nginx,
+    nginx::{Nginx, Passing},
     person::Person,
     port,
     synapse::{Federation, Linked, Profiles, Redactions, Synapse, http_client},
@@ -90,7 +90,7 @@ pass_through = {}
         let nginx = match front {
             Front::Tintype => None,
             Front::Nginx => {
-                Some(Nginx::start(crate::nginx::Passing::Snippet, &tintype.address(), &synapse.address()).await)
+                Some(Nginx::start(Passing::Linked, &tintype.address(), &synapse.address()).await)
             }
         };
         let door = Self { tintype, synapse, nginx };

@@ -9,6 +9,8 @@ use crate::{certificates::Authority, folder::Folder, port, process::Process, too
 pub enum Passing {
     /// With `deploy/nginx/tintype.conf` as it is.
     Snippet,
+    /// With that and `deploy/nginx/tintype-linked.conf`: requests that send events go through the media server.
+    Linked,
     /// With a bare `proxy_pass`, everything else left at nginx's defaults.
     Defaults,
 }
@@ -47,6 +49,9 @@ impl Nginx {
             .expect("a file can be written");
         let media_locations = match passing {
             Passing::Snippet => format!("include {};", deploy.join("tintype.conf").display()),
+            Passing::Linked => ["tintype.conf", "tintype-linked.conf"]
+                .map(|file| format!("include {};", deploy.join(file).display()))
+                .concat(),
             Passing::Defaults => "location /_matrix/ { proxy_pass http://tintype; }".to_owned(),
         };
 

@@ -225,6 +225,32 @@ async fn other_paths_reach_the_homeserver_behind_caddy() {
 }
 
 #[tokio::test]
+async fn requests_that_send_events_reach_the_media_server_unchanged_behind_nginx() {
+    let (media, homeserver) = (Upstream::bind().await, Upstream::bind().await);
+    let nginx = Nginx::start(Passing::Linked, &media.address(), &homeserver.address()).await;
+
+    for target in TARGETS.iter().chain(&LINKED_TARGETS) {
+        assert_eq!(target_at_the_upstream(nginx.port(), &media, target).await, *target);
+    }
+    for target in UNLINKED_TARGETS {
+        assert_eq!(target_at_the_upstream(nginx.port(), &homeserver, target).await, target);
+    }
+}
+
+#[tokio::test]
+async fn requests_that_send_events_reach_the_media_server_unchanged_behind_caddy() {
+    let (media, homeserver) = (Upstream::bind().await, Upstream::bind().await);
+    let caddy = Caddy::start_linked(&media.address(), &homeserver.address()).await;
+
+    for target in TARGETS.iter().chain(&LINKED_TARGETS) {
+        assert_eq!(target_at_the_upstream(caddy.port(), &media, target).await, *target);
+    }
+    for target in UNLINKED_TARGETS {
+        assert_eq!(target_at_the_upstream(caddy.port(), &homeserver, target).await, target);
+    }
+}
+
+#[tokio::test]
 async fn the_media_server_learns_host_and_address_of_the_client_behind_nginx() {
     let (nginx, upstream) = nginx(Passing::Snippet).await;
 
@@ -272,6 +298,34 @@ const HOMESERVER_TARGETS: [&str; 7] = [
     "/_matrix/federation/v1/mediator",
     "/_matrix/federation/v1/query/profile?user_id=%40alice%3Atintype.test",
     "/_matrix/key/v2/server",
+];
+
+/// What the media server sees besides, when media is linked to events.
+const LINKED_TARGETS: [&str; 12] = [
+    "/_matrix/client/v3/rooms/!room:tintype.test/send/m.room.message/1?org.matrix.msc3911.attach_media=mxc%3A%2F%2Fa%2Fb",
+    "/_matrix/client/r0/rooms/%21room%3Atintype.test/send/m.room.message/a%2Fb",
+    "/_matrix/client/v3/rooms/!room:tintype.test/state/m.room.avatar",
+    "/_matrix/client/v3/rooms/!room:tintype.test/state/m.room.member/%40alice%3Atintype.test",
+    "/_matrix/client/v3/profile/%40alice%3Atintype.test/avatar_url",
+    "/_matrix/client/v3/createRoom",
+    "/_matrix/client/v3/logout",
+    "/_matrix/client/v3/logout/all",
+    "/_matrix/client/v3/devices/ABC",
+    "/_matrix/client/v3/account/password",
+    "/_matrix/client/v3/account/deactivate",
+    "/_matrix/client/versions",
+];
+
+/// What goes to the homeserver even then.
+const UNLINKED_TARGETS: [&str; 8] = [
+    "/_matrix/client/v3/sync?timeout=30000",
+    "/_matrix/client/v3/rooms/!room:tintype.test/state",
+    "/_matrix/client/v3/rooms/!room:tintype.test/messages?dir=b",
+    "/_matrix/client/v3/rooms/!room:tintype.test/redact/$event/1",
+    "/_matrix/client/v3/profile/@alice:tintype.test",
+    "/_matrix/client/v3/profile/@alice:tintype.test/displayname",
+    "/_matrix/client/v3/account/whoami",
+    "/_matrix/federation/v1/send/1",
 ];
 
 async fn nginx(passing: Passing) -> (Nginx, Upstream) {
