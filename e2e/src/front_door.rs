@@ -89,9 +89,7 @@ pass_through = {}
         let tintype = Tintype::start_linked(port, federation, &server, &format!("[linked]\n{linked}")).await;
         let nginx = match front {
             Front::Tintype => None,
-            Front::Nginx => {
-                Some(Nginx::start(Passing::Linked, &tintype.address(), &synapse.address()).await)
-            }
+            Front::Nginx => Some(Nginx::start(Passing::Linked, &tintype.address(), &synapse.address()).await),
         };
         let door = Self { tintype, synapse, nginx };
         door.ping().await;

@@ -162,6 +162,18 @@ impl Person {
         text(&self.done(Method::PUT, &target, &body).await, "event_id")
     }
 
+    /// Has an avatar in this room only, and says nothing of attaching it.
+    pub async fn set_member_avatar_unattached(&self, room: &str, mxc: &str) {
+        let target = format!("{CLIENT}/rooms/{room}/state/m.room.member/{}", self.id());
+        self.done(Method::PUT, &target, &json!({ "membership": "join", "avatar_url": mxc })).await;
+    }
+
+    /// The content of an event of the room's state.
+    pub async fn state(&self, room: &str, (kind, key): (&str, &str)) -> Value {
+        let state = self.shown(&format!("{CLIENT}/rooms/{room}/state/{kind}/{key}")).await;
+        state.unwrap_or_else(|| panic!("there is no {kind} {key} in {room}"))
+    }
+
     /// Has an avatar in the profile.
     pub async fn set_avatar(&self, mxc: &str) {
         let target = format!("{CLIENT}/profile/{}/avatar_url", self.id());
