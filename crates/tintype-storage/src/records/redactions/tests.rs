@@ -266,7 +266,7 @@ async fn what_is_redacted_goes_when_its_time_has_come_and_other_media_with_its_b
     assert_eq!(before, Removed::default());
     let removed = database.records.remove_redacted(DUE, 10).await.unwrap();
 
-    assert_eq!(removed.media, [mxc.clone()]);
+    assert_eq!(removed.media, std::slice::from_ref(&mxc));
     assert_eq!(database.records.find_media(&mxc).await.unwrap(), None);
     assert_eq!(database.records.find_link(&mxc).await.unwrap(), None);
     let found = database.records.find_media(&same).await.unwrap().expect("it is another's");
@@ -292,12 +292,12 @@ async fn copies_of_other_servers_media_go_at_once_and_those_that_are_fetched_lat
 
     let redacted = database.redact().await.expect("it is new");
 
-    assert_eq!(redacted.copies, [key.clone()]);
+    assert_eq!(redacted.copies, std::slice::from_ref(&key));
     assert_eq!(database.records.find_remote(&key).await.unwrap(), None);
     assert_eq!(database.records.remote_usage().await.unwrap().responses, 0);
     database.records.remove_redacted(DUE, 10).await.unwrap();
     database.fetched().await;
     assert!(database.records.find_remote(&key).await.unwrap().expect("it is there").record.redacted_at.is_some());
-    assert_eq!(database.records.remove_redacted(DUE, 10).await.unwrap().copies, [key.clone()]);
+    assert_eq!(database.records.remove_redacted(DUE, 10).await.unwrap().copies, std::slice::from_ref(&key));
     assert_eq!(database.records.find_remote(&key).await.unwrap(), None);
 }
