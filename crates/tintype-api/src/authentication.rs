@@ -12,7 +12,7 @@ use tintype_http::{bearer::bearer_token, forwarded::client_address, query::Query
 use tintype_repository::{Access, AuthenticateError, Caller};
 
 use crate::{
-    Api, Peer, QueryAccessToken,
+    Api, HomeserverToken, Peer, QueryAccessToken,
     edge::{Head, Via},
     error::MatrixError,
 };
@@ -30,6 +30,8 @@ pub struct Tenant {
     pub homeserver: Option<Arc<Homeserver>>,
     /// What is passed on to it, beside what has to be.
     pub pass_through: PassThrough,
+    /// With what its homeserver shows who it is, when it speaks to us as its application service.
+    pub homeserver_token: Option<HomeserverToken>,
 }
 
 /// Which requests, of those that are not for us, are passed on to the homeserver.

@@ -5,6 +5,7 @@
 //! servers that have none). A request is parsed into typed arguments, handed to the repository, and its answer is written
 //! as HTTP. Nothing is decided here. Every refusal becomes a Matrix error in `error`, and nowhere else.
 
+mod appservice;
 mod authentication;
 mod client;
 mod edge;
@@ -35,6 +36,7 @@ use tintype_federation::Federation;
 use tintype_repository::Repository;
 
 pub use self::{
+    appservice::HomeserverToken,
     authentication::{Ownership, PassThrough, Tenant},
     edge::{Peer, RequestLine, RequestLog},
     ephemeral::ProposalNames,
@@ -128,6 +130,7 @@ impl Endpoints {
                 .route(&path("thumbnail/{server}/{id}"), get(legacy::thumbnail::get))
                 .route(&path("config"), get(client::config::get));
         }
+        let router = router.merge(appservice::router());
         let finish = |router: Router<Arc<Api>>| {
             router
                 .fallback(unrecognized::path)

@@ -25,6 +25,7 @@ pub(crate) enum Endpoint {
     federation_thumbnail,
     delete,
     passed_through,
+    appservice,
     other,
 }
 
@@ -32,6 +33,9 @@ impl Endpoint {
     /// By the path: cheap, and bounded whatever is asked for.
     pub(crate) fn of(path: &str) -> Self {
         let Some(rest) = path.strip_prefix("/_matrix/") else { return Self::other };
+        if rest.starts_with("app/v1/") {
+            return Self::appservice;
+        }
         if rest.starts_with("client/unstable/org.matrix.msc4425/") {
             return Self::delete;
         }

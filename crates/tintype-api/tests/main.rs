@@ -3,6 +3,7 @@
 //! The files here mirror those in `src`: what `src/client/upload.rs` promises is tested in `tests/client/upload.rs`.
 //! What concerns every endpoint has files of its own beside them.
 
+mod appservice;
 mod asynchronous_model;
 mod authentication;
 mod client;

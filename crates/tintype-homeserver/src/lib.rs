@@ -5,11 +5,13 @@
 //! unchanged, since only it knows about soft logout, locked accounts and consent; when it cannot answer, nobody is let in.
 //! Nothing is cached here: how long an answer is believed is a rule, and rules live in the repository.
 
+mod appservice;
 mod connector;
 mod forward;
 mod questions;
 mod whoami;
 
+pub use appservice::APPSERVICE_ID;
 pub use forward::{ForwardError, ForwardedBody};
 pub use questions::QuestionError;
 pub use whoami::{Asker, Credentials, Homeserver, HomeserverError, Masquerade, Refusal, http_client};

@@ -4,6 +4,8 @@
 //! The questions are those of the client-server API, which every homeserver answers. Its "no" and its silence are told
 //! apart: nobody is shown anything because a homeserver did not answer.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{StatusCode, header};
@@ -20,6 +22,9 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// The longest answer that is read, in bytes: the state of a large room takes some ten megabytes.
 const MAX_ANSWER: usize = 256 * 1024 * 1024;
+
+/// How long the state of a room may take: that of a large one is a matter of minutes.
+const STATE: Duration = Duration::from_mins(5);
 
 /// Why a question has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -117,7 +122,7 @@ impl Homeserver {
     /// A [`QuestionError`].
     pub async fn room_state(&self, credentials: &Credentials, room: &RoomId) -> Result<Vec<Value>, QuestionError> {
         let path = format!("v3/rooms/{}/state", segment(room.as_str()));
-        match self.ask(credentials, None, &path, &[]).await? {
+        match self.ask_within(Some(STATE), credentials, None, &path, &[]).await? {
             Value::Array(state) => Ok(state),
             _ => Err(QuestionError::Unavailable("its answer is no list".to_owned())),
         }
@@ -172,6 +177,18 @@ impl Homeserver {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<Value, QuestionError> {
+        self.ask_within(None, credentials, asker, path, query).await
+    }
+
+    /// The same, for which more time may be allowed.
+    async fn ask_within(
+        &self,
+        time: Option<Duration>,
+        credentials: &Credentials,
+        asker: Option<&Asker<'_>>,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Value, QuestionError> {
         let unavailable = |error: &dyn std::error::Error| QuestionError::Unavailable(chain(error));
         let url = self.client_api.join(path).map_err(|error| unavailable(&error))?;
         let Masquerade { user_id, device_id } = &credentials.masquerade;
@@ -179,6 +196,9 @@ impl Homeserver {
         let masquerade = masquerade.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
         let query = query.iter().copied().chain(masquerade).collect::<Vec<_>>();
         let mut request = self.client.get(url).query(&query).bearer_auth(&credentials.token);
+        if let Some(time) = time {
+            request = request.timeout(time);
+        }
         if let Some(asker) = asker {
             request = request.header("X-Forwarded-For", asker.address.to_string());
             if let Some(user_agent) = asker.user_agent {

@@ -30,6 +30,7 @@ mod remote_thumbnail;
 mod reserve;
 mod resume;
 mod rules;
+mod stream;
 mod sweep;
 mod thumbnail;
 mod unrestricted;
@@ -68,6 +69,7 @@ use self::{
     open::CachedMedia,
     rates::{Action, Limiters},
     remote::Fetches,
+    stream::RoomReading,
     thumbnail::CachedThumbnail,
     waiting::WaitingRoom,
 };
@@ -91,10 +93,13 @@ pub use self::{
         EphemeralRules, Fate, Freeze, LinkedRules, MediaServer, Rates, RemoteRules, RemoteThumbnails, Rules,
         ThumbnailRules,
     },
+    stream::Transaction,
     thumbnail::{OpenedThumbnail, ThumbnailRequest, ThumbnailsError},
     unrestricted::UnrestrictedError,
     waiting::{WaitingLimits, Wanted},
 };
+
+pub use tintype_storage::records::{MalformedEvent, StreamEvent};
 
 /// Who makes a request, from where.
 #[derive(Debug, Clone)]
@@ -215,6 +220,7 @@ struct Inner {
     erasing: tokio::sync::Mutex<()>,
     /// Whether something was deleted since the log of the database was last emptied.
     log_holds_deleted: AtomicBool,
+    rooms_to_read: RoomReading,
     uses: Arc<MediaUses>,
     background: Background,
     metrics: Metrics,
@@ -262,6 +268,7 @@ impl Repository {
             erasing: tokio::sync::Mutex::default(),
             // Nobody knows what an earlier process left.
             log_holds_deleted: AtomicBool::new(true),
+            rooms_to_read: RoomReading::default(),
             uses: Arc::default(),
             background: Background::here(),
             limiters: Limiters::new(&rules.rates),
@@ -291,6 +298,7 @@ impl Repository {
         let inner = Arc::new(inner);
         sweep::what_expires(&inner);
         sweep::what_is_due(&inner);
+        stream::read_rooms(&inner);
         Ok(Self(inner))
     }
 

@@ -4,6 +4,7 @@ use prometheus_client::{
     metrics::{counter::Counter, gauge::Gauge},
     registry::{Registry, Unit},
 };
+use tintype_storage::records::RoomCounts;
 
 /// Counters of a repository.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +35,11 @@ pub struct Metrics {
     redactions_pending: Gauge,
     redacted_media_removed: Counter,
     erasures: Counter,
+    stream_transactions: Counter,
+    stream_events: Counter,
+    rooms_known: Gauge,
+    rooms_unknown: Gauge,
+    room_states_failed: Counter,
 }
 
 impl Metrics {
@@ -119,6 +125,27 @@ impl Metrics {
         );
         registry.register("copies", "Copies of media that were made", self.copies.clone());
         self.register_redactions(registry);
+        self.register_stream(registry);
+    }
+
+    fn register_stream(&self, registry: &mut Registry) {
+        registry.register(
+            "stream_transactions",
+            "Transactions of homeservers that were applied",
+            self.stream_transactions.clone(),
+        );
+        registry.register("stream_events", "Events of rooms that homeservers told of", self.stream_events.clone());
+        registry.register("rooms_known", "Rooms with a user of ours whose members are known", self.rooms_known.clone());
+        registry.register(
+            "rooms_unknown",
+            "Rooms with a user of ours whose state has not been read yet",
+            self.rooms_unknown.clone(),
+        );
+        registry.register(
+            "room_states_failed",
+            "Times that a homeserver did not give the state of a room",
+            self.room_states_failed.clone(),
+        );
     }
 
     fn register_redactions(&self, registry: &mut Registry) {
@@ -168,6 +195,22 @@ impl Metrics {
     /// A user was erased.
     pub(crate) fn erased(&self) {
         self.erasures.inc();
+    }
+
+    /// A homeserver's transaction with so many events was applied.
+    pub(crate) fn transaction(&self, events: usize) {
+        self.stream_transactions.inc();
+        self.stream_events.inc_by(events as u64);
+    }
+
+    /// So many rooms are followed.
+    pub(crate) fn rooms(&self, rooms: RoomCounts) {
+        self.rooms_known.set(i64::try_from(rooms.known).unwrap_or(i64::MAX));
+        self.rooms_unknown.set(i64::try_from(rooms.unknown).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn room_not_read(&self) {
+        self.room_states_failed.inc();
     }
 
     /// Ephemeral media was deleted by its owner.

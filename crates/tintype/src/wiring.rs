@@ -8,7 +8,8 @@ use std::{
 use anyhow::Context as _;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use tintype_api::{
-    Endpoints, HttpMetrics, Ownership, PassThrough, ProposalNames, QueryAccessToken, RequestLog, Tenant,
+    Endpoints, HomeserverToken, HttpMetrics, Ownership, PassThrough, ProposalNames, QueryAccessToken, RequestLog,
+    Tenant,
 };
 use tintype_domain::{Clock, OwnedServerName, Randomness};
 use tintype_federation::{
@@ -143,6 +144,7 @@ pub(crate) fn api(
             } else {
                 PassThrough::Off
             },
+            homeserver_token: server.homeserver_token.as_ref().map(|token| HomeserverToken::of(token.expose())),
         })
         .collect();
     let names = |proposal| {

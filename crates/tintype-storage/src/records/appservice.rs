@@ -6,7 +6,10 @@
 use sqlx::SqliteConnection;
 use tintype_domain::{ContentHash, Mxc, OwnedServerName, Timestamp};
 
-use super::{Naming, Records, RecordsError, Statement, StreamEvent, departures, naming, redactions, room_changes};
+use super::{
+    LinkedEvent, Naming, Records, RecordsError, Statement, StreamEvent, attachments, departures, linked::learn_event,
+    naming, redactions, room_changes,
+};
 
 /// How many transactions are remembered for each homeserver. It sends the next one when the last one was acknowledged, so
 /// that one would do.
@@ -122,16 +125,39 @@ impl ApplyTransaction {
         connection: &mut SqliteConnection,
         event: &StreamEvent,
         position: i64,
-        _applied: &mut Applied,
+        applied: &mut Applied,
     ) -> Result<(), RecordsError> {
         // Before the members change: who else is in the room matters.
         departures::note(connection, self.tenant.as_str(), event, self.now).await?;
         room_changes::note(connection, &self.tenant, event, position, self.now).await?;
+        self.note_attaching(connection, event, position).await?;
         self.note_linked(connection, event, position).await?;
+        applied.healed.extend(attachments::heal(connection, self.tenant.as_str(), event, self.now).await?);
         if self.naming == Naming::Noted {
             naming::note(connection, self.tenant.as_str(), event, self.now).await?;
         }
         redactions::note(connection, self.tenant.as_str(), event, self.now).await
+    }
+
+    /// Where an event is in the stream to which media may be being attached: when that is known it has gone by.
+    async fn note_attaching(
+        &self,
+        connection: &mut SqliteConnection,
+        event: &StreamEvent,
+        position: i64,
+    ) -> Result<(), RecordsError> {
+        if !attachments::expects(connection, self.tenant.as_str(), event).await? {
+            return Ok(());
+        }
+        let known = LinkedEvent {
+            room_id: Some(event.room_id.clone()),
+            sender: Some(event.sender.clone()),
+            event_type: Some(event.event_type.clone()),
+            state_key: event.state_key.clone(),
+            position: Some(position),
+            ..LinkedEvent::default()
+        };
+        learn_event(connection, &event.event_id, &known).await
     }
 
     /// Where an event is in the stream to which media is attached already. Only the homeserver of its sender tells:

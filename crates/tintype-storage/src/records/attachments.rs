@@ -15,7 +15,6 @@ use tintype_domain::{
     ContentHash, ContentHasher, EventId, Mxc, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, Timestamp,
 };
 
-#[expect(unused_imports, reason = "what reads the stream follows")]
 pub(super) use self::concluding::{expects, heal};
 pub use self::{
     concluding::{AttachmentOutcome, ConcludeAttachment, Concluded},

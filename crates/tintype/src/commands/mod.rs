@@ -1,5 +1,6 @@
 //! The commands, one per file.
 
+mod appservice;
 mod config;
 mod doctor;
 mod legacy;
@@ -35,6 +36,9 @@ enum Command {
     Serve(serve::Arguments),
     /// Print an access token for a user of this server (for servers without a homeserver).
     Token(token::Arguments),
+    /// Tell a homeserver of this server.
+    #[command(subcommand)]
+    Appservice(appservice::Command),
     /// Check or print the configuration.
     #[command(subcommand)]
     Config(config::Command),
@@ -67,6 +71,7 @@ impl Arguments {
         match self.command.unwrap_or(Command::Serve(serve::Arguments::default())) {
             Command::Serve(arguments) => serve::run(&arguments),
             Command::Token(arguments) => token::run(&arguments),
+            Command::Appservice(command) => appservice::run(&command),
             Command::Config(command) => config::run(&command),
             Command::Legacy(command) => legacy::run(&command),
             Command::User(command) => user::run(&command),

@@ -6,7 +6,7 @@
 use super::source::Node;
 
 /// Keys without effect, with what they are for.
-const WITHOUT_EFFECT: [(&str, &str); 12] = [
+const WITHOUT_EFFECT: [(&str, &str); 8] = [
     ("blobs.endpoint", "S3"),
     ("blobs.region", "S3"),
     ("blobs.access_key_id", "S3"),
@@ -15,10 +15,6 @@ const WITHOUT_EFFECT: [(&str, &str); 12] = [
     ("blobs.secret_access_key_file", "S3"),
     ("blobs.path_style", "S3"),
     ("proposals.stable", "proposals that are not accepted yet"),
-    ("server.appservice_token", "linked media"),
-    ("server.appservice_token_file", "linked media"),
-    ("server.homeserver_token", "linked media"),
-    ("server.homeserver_token_file", "linked media"),
 ];
 
 /// A line for each key that was set without effect.

@@ -114,6 +114,15 @@ impl ServerConfig {
                 report.error(&format!("{key}.{name}"), "needs a homeserver");
             }
         }
+        match (has_appservice_token, has_homeserver_token) {
+            (true, false) if !self.owns_name() => {
+                report.error(&format!("{key}.homeserver_token"), "is missing; appservice_token needs it");
+            }
+            (false, true) if !self.owns_name() => {
+                report.error(&format!("{key}.appservice_token"), "is missing; homeserver_token needs it");
+            }
+            _ => {}
+        }
         if self.pass_through && self.owns_name() {
             report.error(&format!("{key}.pass_through"), "needs a homeserver");
         }
@@ -164,6 +173,17 @@ pub(super) fn check_together(servers: &[(String, &ServerConfig)], report: &mut R
                 report.error(&host_key, format!("{host} is in the list twice"));
             } else if let Some((other, _)) = earlier.clone().find(|(_, other)| other.hosts.contains(host)) {
                 report.error(&host_key, format!("{host} is already a host of {other}"));
+            }
+        }
+        // By its token it is told which homeserver speaks.
+        let tokens = [
+            ("appservice_token", (|server| server.appservice_token.as_ref()) as fn(&ServerConfig) -> Option<&Secret>),
+            ("homeserver_token", |server| server.homeserver_token.as_ref()),
+        ];
+        for (name, token) in tokens {
+            let same = |other: &ServerConfig| token(other).is_some() && token(other) == token(server);
+            if let Some((other, _)) = earlier.clone().find(|(_, other)| same(other)) {
+                report.error(&format!("{key}.{name}"), format!("is already that of {other}; each server has its own"));
             }
         }
         // An owned name's key file is created if need be; two names would then race for it.

@@ -86,6 +86,8 @@ impl Server {
         for listener in listeners {
             connections.accept_from(listener);
         }
+        // From now on they reach us.
+        repository.greet_homeservers();
         let telemetry_router = telemetry::router(repository.clone(), registry);
         let telemetry =
             Connections::new(&telemetry_router, NonZeroUsize::MIN, Limits { max_connections: 64, ..limits })?;

@@ -218,7 +218,6 @@ impl OpenRow {
     }
 }
 
-#[expect(dead_code, reason = "what reads the stream follows")]
 /// Whether an event may be one that media is being attached to: a request of its sender that sends such an event, to its
 /// room or to one that it creates, is under way or unknown.
 pub(in crate::records) async fn expects(

@@ -339,3 +339,28 @@ fn secrets_need_exactly_one_readable_source() {
     ];
     assert_eq!(keys, expected);
 }
+
+#[test]
+fn an_application_service_has_both_tokens_and_each_server_its_own() {
+    let text = r#"
+[[server]]
+name = "a.example"
+homeserver = "http://a.example"
+appservice_token = "hunter2"
+[[server]]
+name = "b.example"
+homeserver = "http://b.example"
+homeserver_token = "hunter3"
+[[server]]
+name = "c.example"
+homeserver = "http://c.example"
+appservice_token = "hunter4"
+homeserver_token = "hunter3"
+"#;
+    let expected = [
+        "tintype.toml:2: server[0].homeserver_token: is missing; appservice_token needs it",
+        "tintype.toml:6: server[1].appservice_token: is missing; homeserver_token needs it",
+        "tintype.toml:14: server[2].homeserver_token: is already that of server[1]; each server has its own",
+    ];
+    assert_eq!(errors(file(text)), expected);
+}

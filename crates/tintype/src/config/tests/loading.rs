@@ -218,9 +218,9 @@ fn a_secret_is_read_from_its_file_without_the_line_end() {
 #[test]
 fn keys_without_effect_are_noted_only_where_they_are_set() {
     let text = "[limits]\nmax_upload_size = 1\nmax_remote_size = 1\n[ephemeral]\nmax_age = \"9d\"\n\
-                [[server]]\nname = \"a.example\"\nhomeserver = \"http://a.example\"\nhomeserver_token = \"x\"";
+                [blobs]\nregion = \"x\"";
     let config = file(text).unwrap();
-    let expected = ["accepted, has no effect in this version: server[0].homeserver_token (linked media)"];
+    let expected = ["accepted, has no effect in this version: blobs.region (S3)"];
     assert_eq!(config.notes(), expected);
     assert!(file("").unwrap().notes().is_empty());
 }
