@@ -56,6 +56,11 @@ impl ProposalNames {
     }
 }
 
+/// Whether the query says anything of ephemeral media, under whatever name.
+pub(crate) fn says_ephemeral(query: &Query<'_>) -> bool {
+    [UNSTABLE, STABLE].iter().any(|name| query.get(name).is_some())
+}
+
 /// Tells the uploader until when the media lives, if it ends.
 pub(crate) fn describe_end(answer: &mut Value, lifetime: Lifetime) {
     if let Lifetime::Ephemeral { expires_at } = lifetime

@@ -19,6 +19,7 @@ mod metrics;
 mod naming;
 mod outcome;
 mod patience;
+mod restrictions;
 mod serve;
 mod standalone;
 mod unrecognized;
@@ -105,6 +106,15 @@ impl Endpoints {
             .route("/_matrix/client/unstable/org.matrix.msc4425/{server}/{id}", delete(client::delete::delete));
         if api.parts.msc4425 == ProposalNames::Stable {
             router = router.route("/_matrix/client/v1/media/{server}/{id}", delete(client::delete::delete));
+        }
+        router = router
+            .route("/_matrix/client/unstable/org.matrix.msc3911/media/upload", post(client::upload::post_restricted))
+            .route("/_matrix/client/unstable/org.matrix.msc3911/media/create", post(client::create::post_restricted))
+            .route("/_matrix/client/unstable/org.matrix.msc3911/media/copy/{server}/{id}", post(client::copy::post));
+        if api.parts.msc3911 == ProposalNames::Stable {
+            router = router
+                .route("/_matrix/client/v1/media/upload", post(client::upload::post_restricted))
+                .route("/_matrix/client/v1/media/copy/{server}/{id}", post(client::copy::post));
         }
         for prefix in ["v1", "unstable/org.matrix.msc3916.v2"] {
             let path = |rest: &str| format!("/_matrix/federation/{prefix}/media/{rest}");

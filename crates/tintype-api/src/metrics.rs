@@ -24,6 +24,7 @@ pub(crate) enum Endpoint {
     federation_download,
     federation_thumbnail,
     delete,
+    copy,
     passed_through,
     appservice,
     other,
@@ -39,11 +40,15 @@ impl Endpoint {
         if rest.starts_with("client/unstable/org.matrix.msc4425/") {
             return Self::delete;
         }
-        if let Some(rest) = rest.strip_prefix("client/v1/media/") {
+        let of_clients = rest.strip_prefix("client/v1/media/");
+        if let Some(rest) = of_clients.or_else(|| rest.strip_prefix("client/unstable/org.matrix.msc3911/media/")) {
             return match rest.split('/').next() {
                 Some("download") => Self::download,
                 Some("thumbnail") => Self::thumbnail,
                 Some("config") => Self::config,
+                Some("upload") => Self::upload,
+                Some("create") => Self::create,
+                Some("copy") => Self::copy,
                 _ => Self::other,
             };
         }

@@ -28,8 +28,10 @@ mod redact;
 mod remote;
 mod remote_thumbnail;
 mod reserve;
+mod restrictions;
 mod resume;
 mod rules;
+mod said;
 mod stream;
 mod sweep;
 mod thumbnail;
@@ -69,6 +71,7 @@ use self::{
     open::CachedMedia,
     rates::{Action, Limiters},
     remote::Fetches,
+    said::Words,
     stream::RoomReading,
     thumbnail::CachedThumbnail,
     waiting::WaitingRoom,
@@ -210,6 +213,7 @@ struct Inner {
     arrivals: Arrivals,
     fetches: Fetches,
     lives: Lives,
+    words: Words,
     /// Held by whoever removes files of what was deleted.
     removing: tokio::sync::Mutex<()>,
     /// Whether somebody is about to.
@@ -262,6 +266,7 @@ impl Repository {
             arrivals: Arrivals::default(),
             fetches: Fetches::default(),
             lives: Lives::default(),
+            words: Words::default(),
             removing: tokio::sync::Mutex::default(),
             removal_is_due: AtomicBool::new(false),
             asking: tokio::sync::Mutex::default(),

@@ -118,6 +118,12 @@ impl From<RemoteError> for OpenError {
         match error {
             RemoteError::Origin(FetchError::NotAPeer) => Self::NotAPeer,
             RemoteError::Origin(FetchError::NotFound) => Self::NotFound,
+            // None of our users may see what it is attached to (MSC3911).
+            RemoteError::Origin(FetchError::Refused { status: 403, errcode: Some(errcode) })
+                if errcode == "M_UNAUTHORIZED" =>
+            {
+                Self::NotVisible
+            }
             // What stops will be asked again as what did not come in time.
             RemoteError::Origin(FetchError::NotYetUploaded) | RemoteError::Stopping => Self::NotYetUploaded,
             RemoteError::Origin(FetchError::TooLarge) | RemoteError::TooLarge { .. } => Self::TooLarge,
@@ -125,6 +131,7 @@ impl From<RemoteError> for OpenError {
                 Self::RateLimited(RateLimited { retry_after: retry_after.unwrap_or(RETRY_ORIGIN) })
             }
             RemoteError::Origin(error) => Self::OriginFailed(error.outline()),
+            error @ RemoteError::Overruled => Self::OriginFailed(error.to_string()),
             RemoteError::Busy => Self::RateLimited(RateLimited { retry_after: RETRY_WHEN_BUSY }),
             RemoteError::Storage(error) => Self::Storage(error),
         }

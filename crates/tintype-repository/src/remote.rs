@@ -28,6 +28,7 @@ use crate::{
     lives::Life,
     open::CachedMedia,
     receive::{MAX_CONTENT_TYPE, MAX_FILENAME},
+    restrictions,
     waiting::Woken,
 };
 
@@ -78,6 +79,9 @@ pub enum RemoteError {
     /// As much is fetched as can be at once.
     #[error("too much is being fetched from other servers")]
     Busy,
+    /// Its origin said something else meanwhile of whom it is for.
+    #[error("its origin said two things of whom it is for")]
+    Overruled,
     /// The server stops.
     #[error("the server stops")]
     Stopping,
@@ -107,17 +111,24 @@ impl RemoteError {
             Self::Origin(FetchError::RateLimited { retry_after }) => {
                 Some(retry_after.unwrap_or_default().clamp(Duration::from_secs(1), TOO_LARGE_FOR))
             }
+            // The connections have a back-off of their own; whoever may not see linked media now may in a moment (MSC3911); and
+            // everything else may be over then, too.
+            Self::Origin(
+                FetchError::NotAPeer
+                | FetchError::NotYetUploaded
+                | FetchError::Unreachable(_)
+                | FetchError::Refused { status: 403, .. },
+            )
+            | Self::Busy
+            | Self::Overruled
+            | Self::Stopping
+            | Self::Storage(_) => None,
             Self::Origin(
                 FetchError::Malformed(_)
                 | FetchError::NoThumbnail
                 | FetchError::Refused { .. }
                 | FetchError::BrokenOff(_),
             ) => Some(UNUSABLE_FOR),
-            // The connections have a back-off of their own; everything else may be over in a moment.
-            Self::Origin(FetchError::NotAPeer | FetchError::NotYetUploaded | FetchError::Unreachable(_))
-            | Self::Busy
-            | Self::Stopping
-            | Self::Storage(_) => None,
         }
     }
 }
@@ -261,16 +272,23 @@ impl Repository {
 
     /// A response that is kept here.
     pub(crate) async fn find_kept(&self, key: &RemoteKey) -> Result<Option<Arc<CachedMedia>>, RecordsError> {
-        // Before the look: what goes after it is noticed.
-        let life = self.0.lives.enter(&key.mxc);
-        let Some(found) = Box::pin(self.0.records.find_remote(key)).await? else { return Ok(None) };
-        let lifetime = found.record.lifetime;
-        if lifetime.is_over(self.0.clock.now()) {
-            return Ok(None);
+        loop {
+            // Before the look: what goes after it is noticed.
+            let life = self.0.lives.enter(&key.mxc);
+            let Some(found) = Box::pin(self.0.records.find_remote(key)).await? else { return Ok(None) };
+            let lifetime = found.record.lifetime;
+            if lifetime.is_over(self.0.clock.now()) {
+                return Ok(None);
+            }
+            let may_end = lifetime.is_ephemeral() || found.record.audience.is_restricted();
+            let kept = CachedMedia::kept(key.clone(), found, may_end.then(|| life.clone()));
+            let kept = self.remember(key, kept);
+            if !life.is_over() {
+                return Ok(Some(kept));
+            }
+            // It went, or was restricted, between the look and now: this is not to be remembered.
+            self.0.forget(key).await;
         }
-        let may_end = lifetime.is_ephemeral() || found.record.audience.is_restricted();
-        let life = may_end.then_some(life);
-        Ok(Some(self.remember(key, CachedMedia::kept(key.clone(), found, life))))
     }
 
     /// Keeps a record in memory, if it is one that is looked for there.
@@ -437,17 +455,27 @@ impl Fetch {
         } else {
             Lifetime::Kept
         };
-        let audience = Audience::Everyone;
+        let audience = restrictions::audience(&media.metadata);
+        let overruled = repository.said(&self.key.mxc, &audience).await?;
         // From before it is there: what goes after it is noticed.
         let life =
             (lifetime.is_ephemeral() || audience.is_restricted()).then(|| repository.0.lives.enter(&self.key.mxc));
         let terms = Terms { lifetime, audience, life };
-        let (labels, arrived) = self.receive(media, &terms, limit).await?;
+        let (labels, arrived) = tokio::select! {
+            biased;
+            () = overruled.cancelled() => return Err(RemoteError::Overruled),
+            received = self.receive(media, &terms, limit) => received?,
+        };
         let size = match &arrived {
             Arrived::Small(bytes) => bytes.len() as u64,
             Arrived::Large(incoming) => incoming.size(),
         };
         self.record(labels, arrived, fetched_at, terms).await?;
+        if overruled.is_cancelled() {
+            // It may have been recorded over what was said meanwhile.
+            repository.forget_remote(&self.key.mxc).await;
+            return Err(RemoteError::Overruled);
+        }
         repository.0.metrics.fetched(size);
         let stored = repository.find_kept(&self.key).await?;
         stored.ok_or_else(|| RecordsError::Inconsistent(format!("{} is gone again", self.key.mxc)).into())

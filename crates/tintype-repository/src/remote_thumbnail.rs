@@ -33,8 +33,15 @@ impl Repository {
             return Err(ThumbnailsError::NotFound);
         }
         let find = async || {
-            let life = self.0.lives.enter(&key.mxc);
-            let found = self.find_remote_thumbnail(caller, &key, request, patience, from_origin).await?;
+            let (found, life) = loop {
+                let life = self.0.lives.enter(&key.mxc);
+                let found = self.find_remote_thumbnail(caller, &key, request, patience, from_origin).await?;
+                if !life.is_over() {
+                    break (found, life);
+                }
+                // The media went, or its server restricted it with this very answer: nothing older is to be remembered.
+                self.0.thumbnails.invalidate(&key).await;
+            };
             self.0.fetches.used(&remote_key(&key), self.0.clock.now());
             if let Some(restriction) = &found.restriction {
                 self.admit(caller, &key.mxc, restriction).await?;

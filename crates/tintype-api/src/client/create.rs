@@ -1,4 +1,5 @@
-//! `POST /_matrix/media/v1/create`, and under its unstable name (MSC2246).
+//! `POST /_matrix/media/v1/create`, and under its unstable name (MSC2246); for restricted media `POST
+//! /_matrix/client/unstable/org.matrix.msc3911/media/create` (MSC3911, which has no stable name for it).
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::{
     edge::Head,
     ephemeral::describe_max_age,
     error::{MatrixError, ok},
+    restrictions::Maker,
     upload_body::UploadBody,
 };
 
@@ -25,9 +27,19 @@ const MAX_BODY: usize = 64 * 1024;
 
 /// Answers with a `content_uri` that waits for its upload.
 pub(crate) async fn post(State(api): State<Arc<Api>>, request: Request) -> Response {
+    answer(&api, request, Maker::Plain).await
+}
+
+/// The same, for media that only its uploader sees until it is attached to something. The upload itself goes where every
+/// one goes.
+pub(crate) async fn post_restricted(State(api): State<Arc<Api>>, request: Request) -> Response {
+    answer(&api, request, Maker::Restricted).await
+}
+
+async fn answer(api: &Api, request: Request, maker: Maker) -> Response {
     let (head, body) = Head::split(request);
     let mut body = UploadBody::new(body, api.parts.body_idle_timeout);
-    match create(&api, &head, &mut body).await {
+    match create(api, &head, &mut body, maker).await {
         Ok(answer) => answer,
         Err(error) => {
             body.linger();
@@ -36,10 +48,10 @@ pub(crate) async fn post(State(api): State<Arc<Api>>, request: Request) -> Respo
     }
 }
 
-async fn create(api: &Api, head: &Head, body: &mut UploadBody) -> Result<Response, MatrixError> {
+async fn create(api: &Api, head: &Head, body: &mut UploadBody, maker: Maker) -> Result<Response, MatrixError> {
     let caller = api.caller(head).await?;
     let server_name = api.tenant(&head.request)?.server_name.clone();
-    let kind = api.parts.msc4425.kind_asked(&Query::parse(head.request.uri().query())?)?;
+    let kind = maker.kind(api, &Query::parse(head.request.uri().query())?)?;
     read_object(body).await?;
     let repository = &api.parts.repository;
     let reserved = repository.reserve(&caller, Reservation { server_name, kind }).await?;
@@ -51,8 +63,8 @@ async fn create(api: &Api, head: &Head, body: &mut UploadBody) -> Result<Respons
     Ok(ok(&answer))
 }
 
-/// The proposal asks for an empty object; clients that send nothing are served too.
-async fn read_object(body: &mut UploadBody) -> Result<(), MatrixError> {
+/// The proposals ask for an empty object, or allow it; clients that send nothing are served too.
+pub(crate) async fn read_object(body: &mut UploadBody) -> Result<(), MatrixError> {
     let mut bytes = Vec::new();
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(tintype_repository::ReceiveError::from)?;

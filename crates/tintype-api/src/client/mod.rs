@@ -1,6 +1,7 @@
 //! Endpoints for users with an access token.
 
 pub(crate) mod config;
+pub(crate) mod copy;
 pub(crate) mod create;
 pub(crate) mod delete;
 pub(crate) mod download;

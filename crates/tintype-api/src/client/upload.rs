@@ -1,4 +1,6 @@
-//! `POST /_matrix/media/v3/upload`
+//! `POST /_matrix/media/v3/upload`, and for restricted media `POST
+//! /_matrix/client/unstable/org.matrix.msc3911/media/upload`, where the stable names are served `POST
+//! /_matrix/client/v1/media/upload` (MSC3911).
 
 use std::sync::Arc;
 
@@ -16,14 +18,24 @@ use crate::{
     edge::Head,
     ephemeral::describe_end,
     error::{MatrixError, ok},
+    restrictions::Maker,
     upload_body::UploadBody,
 };
 
 /// Stores the body and answers with its `content_uri`.
 pub(crate) async fn post(State(api): State<Arc<Api>>, request: Request) -> Response {
+    upload(&api, request, Maker::Plain).await
+}
+
+/// The same, for media that only its uploader sees until it is attached to something.
+pub(crate) async fn post_restricted(State(api): State<Arc<Api>>, request: Request) -> Response {
+    upload(&api, request, Maker::Restricted).await
+}
+
+async fn upload(api: &Api, request: Request, maker: Maker) -> Response {
     let (head, body) = Head::split(request);
     let mut body = UploadBody::new(body, api.parts.body_idle_timeout);
-    match receive(&api, &head, &mut body).await {
+    match receive(api, &head, &mut body, maker).await {
         Ok(Received { mxc, lifetime }) => {
             let mut answer = json!({ "content_uri": mxc.to_string() });
             describe_end(&mut answer, lifetime);
@@ -36,7 +48,7 @@ pub(crate) async fn post(State(api): State<Arc<Api>>, request: Request) -> Respo
     }
 }
 
-async fn receive(api: &Api, head: &Head, body: &mut UploadBody) -> Result<Received, MatrixError> {
+async fn receive(api: &Api, head: &Head, body: &mut UploadBody, maker: Maker) -> Result<Received, MatrixError> {
     let caller = api.caller(head).await?;
     let query = Query::parse(head.request.uri().query())?;
     let upload = Upload {
@@ -44,7 +56,7 @@ async fn receive(api: &Api, head: &Head, body: &mut UploadBody) -> Result<Receiv
         content_type: content_type(head.request.headers()),
         filename: filename(&query),
         content_length: content_length(head.request.headers()),
-        kind: api.parts.msc4425.kind_asked(&query)?,
+        kind: maker.kind(api, &query)?,
     };
     Ok(api.parts.repository.receive(&caller, upload, body).await?)
 }

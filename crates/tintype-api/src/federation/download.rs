@@ -21,21 +21,28 @@ pub(crate) async fn get(State(api): State<Arc<Api>>, head: Head) -> Result<Respo
     // As for clients: with HTTP/1.0 a stump would look whole.
     let wanted = if head.request.version() < Version::HTTP_11 { Wanted::Whole } else { Wanted::Beginning };
     let opened = api.parts.repository.open(&asking.caller, &mxc, wanted, patience.time, FromOrigin::CachedOnly).await;
-    let (lifetime, declared, filename, media) = match opened.map_err(|error| patience.refusal(error.into()))? {
-        Opened::Stored(media) => {
-            let record = media.record();
-            let labels = (record.content_type.clone(), record.filename.clone());
-            (record.lifetime, labels.0, labels.1, Media::Known(media.content.clone(), record.size))
-        }
-        Opened::Arriving(opened) => {
-            let Arriving { content_type, filename, .. } = &*opened.arriving;
-            let media = match opened.content.length() {
-                Some(length) => Media::Known(Content::Growing(opened.content.clone()), length),
-                None => Media::Unknown(opened.content.clone()),
-            };
-            (opened.arriving.lifetime, content_type.clone(), filename.clone(), media)
-        }
-    };
+    let (lifetime, audience, declared, filename, media) =
+        match opened.map_err(|error| patience.refusal(error.into()))? {
+            Opened::Stored(media) => {
+                let record = media.record();
+                let labels = (record.content_type.clone(), record.filename.clone());
+                (
+                    record.lifetime,
+                    record.audience.clone(),
+                    labels.0,
+                    labels.1,
+                    Media::Known(media.content.clone(), record.size),
+                )
+            }
+            Opened::Arriving(opened) => {
+                let Arriving { content_type, filename, .. } = &*opened.arriving;
+                let media = match opened.content.length() {
+                    Some(length) => Media::Known(Content::Growing(opened.content.clone()), length),
+                    None => Media::Unknown(opened.content.clone()),
+                };
+                (opened.arriving.lifetime, opened.audience.clone(), content_type.clone(), filename.clone(), media)
+            }
+        };
     let disposition: HeaderValue = format(disposition_for(&declared), filename.as_deref());
-    Ok(mixed(&api, lifetime, &content_type(&declared), &disposition, media))
+    Ok(mixed(&api, lifetime, &audience, &content_type(&declared), &disposition, media))
 }

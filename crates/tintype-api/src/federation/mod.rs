@@ -9,12 +9,12 @@ use axum::{
     http::{HeaderValue, StatusCode, Uri, header},
     response::Response,
 };
-use tintype_domain::{Lifetime, MediaId, Mxc, OwnedServerName, Requester};
+use tintype_domain::{Audience, Lifetime, MediaId, Mxc, OwnedServerName, Requester};
 use tintype_federation::{MediaHead, MixedEncoder, SignedRequest, XMatrix};
 use tintype_http::path::{decode_segment, segments};
 use tintype_repository::{Caller, Content, GrowingContent};
 
-use crate::{Api, edge::Head, error::MatrixError, serve::Pieces};
+use crate::{Api, edge::Head, error::MatrixError, restrictions, serve::Pieces};
 
 /// Who asks whom.
 pub(crate) struct Asking {
@@ -75,6 +75,7 @@ pub(crate) enum Media {
 pub(crate) fn mixed(
     api: &Api,
     lifetime: Lifetime,
+    audience: &Audience,
     content_type: &HeaderValue,
     disposition: &HeaderValue,
     media: Media,
@@ -84,8 +85,10 @@ pub(crate) fn mixed(
         Media::Known(_, length) => Some(length),
         Media::Unknown(_) => None,
     };
+    let mut metadata = api.parts.msc4425.metadata(lifetime);
+    restrictions::describe(api.parts.msc3911, audience, &mut metadata);
     let head = encoder.head(
-        &api.parts.msc4425.metadata(lifetime),
+        &metadata,
         &MediaHead {
             content_type: Some(content_type.as_bytes().to_vec()),
             content_disposition: Some(disposition.as_bytes().to_vec()),

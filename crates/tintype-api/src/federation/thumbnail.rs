@@ -25,5 +25,5 @@ pub(crate) async fn get(State(api): State<Arc<Api>>, head: Head) -> Result<Respo
     let thumbnail = thumbnail.map_err(|error| patience.refusal(error.into()))?;
     let content_type = HeaderValue::from_static(thumbnail.content_type);
     let media = Media::Known(thumbnail.content, thumbnail.size);
-    Ok(mixed(&api, thumbnail.lifetime, &content_type, &disposition(thumbnail.content_type), media))
+    Ok(mixed(&api, thumbnail.lifetime, &thumbnail.audience, &content_type, &disposition(thumbnail.content_type), media))
 }

@@ -20,6 +20,7 @@ pub(crate) async fn client(State(api): State<Arc<Api>>, head: Head) -> Result<Re
         "unstable_features": {
             "fi.mau.msc2246": true,
             "io.github.tintype.resumable_uploads": true,
+            "org.matrix.msc3911": true,
             "org.matrix.msc3911.block_unrestricted_media_upload": blocked,
             "org.matrix.msc3916.stable": true,
             "org.matrix.msc4425": true,
