@@ -52,6 +52,8 @@ pub enum Command {
     Download(Download),
     /// Fetch a thumbnail of a picture into a file, and print its path.
     Thumbnail(Thumbnail),
+    /// Copy media that you may see, and print the URI of the copy, which can be attached anew.
+    Copy(Copy),
     /// Delete ephemeral media of your own, and print what became of it.
     Rm(Rm),
 }
@@ -74,7 +76,7 @@ pub struct Create {
     pub keeping: Keeping,
 }
 
-/// How long the server is to keep it.
+/// How long the server is to keep it, and for whom.
 #[derive(Args)]
 pub struct Keeping {
     /// Make it media that `mxc rm` can delete (MSC4425). Nothing is sent to a server that does not have this.
@@ -83,6 +85,16 @@ pub struct Keeping {
     /// With --ephemeral: if the server does not have it, go on all the same. The media is then kept for ever.
     #[arg(long, requires = "ephemeral")]
     pub even_if_kept: bool,
+    /// Make it media that only you see until it is attached to an event or to your profile (MSC3911). A server that does
+    /// not have this stores nothing.
+    #[arg(long, conflicts_with = "ephemeral")]
+    pub restricted: bool,
+}
+
+#[derive(Args)]
+pub struct Copy {
+    /// The URI.
+    pub mxc: Mxc,
 }
 
 #[derive(Args)]

@@ -2,7 +2,7 @@
 //!
 //! Standard output holds the result and nothing else, so that it can be put into a variable or a pipe; everything for
 //! people goes to standard error. The exit code is 0 if it was done, 1 if it was refused or failed, 2 if the command
-//! line is wrong, 3 if the server does not have ephemeral media.
+//! line is wrong, 3 if the server does not have ephemeral or restricted media.
 
 mod arguments;
 mod commands;

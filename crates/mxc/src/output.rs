@@ -11,8 +11,8 @@ use tintype_client::Error;
 
 use crate::failure;
 
-/// The exit code for a server without ephemeral media: a script may want to go another way then.
-const NO_EPHEMERAL_MEDIA: u8 = 3;
+/// The exit code for a server without ephemeral or restricted media: a script may want to go another way then.
+const NO_SUCH_MEDIA: u8 = 3;
 
 /// In which form results and errors are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Output {
             Self::Json => writeln!(io::stderr(), "{}", failure::object(error)),
         };
         match error.downcast_ref() {
-            Some(Error::NoEphemeralMedia) => ExitCode::from(NO_EPHEMERAL_MEDIA),
+            Some(Error::NoEphemeralMedia | Error::NoRestrictedMedia) => ExitCode::from(NO_SUCH_MEDIA),
             _ => ExitCode::FAILURE,
         }
     }

@@ -1,4 +1,4 @@
-//! `POST /_matrix/media/v1/create`: a URI first, its content later (MSC2246).
+//! `POST /_matrix/media/v1/create`, or the endpoint for restricted media: a URI first, its content later (MSC2246).
 
 use std::{
     pin::Pin,
@@ -9,7 +9,13 @@ use reqwest::{Method, header::CONTENT_TYPE};
 use serde::Deserialize;
 use tintype_domain::Mxc;
 
-use crate::{Client, Error, Lifetime, client::json, exchange::send};
+use crate::{
+    Client, Error, Lifetime,
+    client::json,
+    exchange::send,
+    restricted::{self, Audience, no_endpoint},
+    upload::RESTRICTED_AND_EPHEMERAL,
+};
 
 /// A URI that has no content yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +39,7 @@ impl Client {
     /// The error is [`ErrorCode::LIMIT_EXCEEDED`](crate::ErrorCode::LIMIT_EXCEEDED) also if the user has too many
     /// reservations that wait for their uploads.
     pub fn create(&self) -> Create {
-        Create { client: self.clone(), lifetime: Lifetime::default() }
+        Create { client: self.clone(), lifetime: Lifetime::default(), audience: Audience::default() }
     }
 }
 
@@ -43,6 +49,7 @@ impl Client {
 pub struct Create {
     client: Client,
     lifetime: Lifetime,
+    audience: Audience,
 }
 
 impl Create {
@@ -52,18 +59,33 @@ impl Create {
         self.lifetime(Lifetime::Ephemeral)
     }
 
+    /// Media that only the user sees until it is attached to an event or a profile (MSC3911). It holds for what is
+    /// [`put`](Client::put) to the URI.
+    pub fn restricted(self) -> Self {
+        Self { audience: Audience::Restricted, ..self }
+    }
+
     /// How long what is uploaded is to be kept.
     pub fn lifetime(self, lifetime: Lifetime) -> Self {
         Self { lifetime, ..self }
     }
 
     async fn send(self) -> Result<Reservation, Error> {
-        let Self { client, lifetime } = self;
+        let Self { client, lifetime, audience } = self;
         let idle = client.shared.idle;
-        let request = client.request(Method::POST, ["_matrix", "media", "v1", "create"]);
-        let request = lifetime.put_on(request, &client).await?;
+        let request = match audience {
+            Audience::Everyone => {
+                let request = client.request(Method::POST, ["_matrix", "media", "v1", "create"]);
+                lifetime.put_on(request, &client).await?
+            }
+            Audience::Restricted if lifetime != Lifetime::Kept => return Err(RESTRICTED_AND_EPHEMERAL),
+            Audience::Restricted => client.request(Method::POST, restricted::CREATE),
+        };
         let request = request.header(CONTENT_TYPE, "application/json").body("{}");
-        let created: Created = json(send(request, idle).await?, idle).await?;
+        let created: Created = json(send(request, idle).await?, idle).await.map_err(|error| match audience {
+            Audience::Everyone => error,
+            Audience::Restricted => no_endpoint(error),
+        })?;
         let mxc = created.content_uri.parse().map_err(|error| Error::Answer(format!("content_uri: {error}")))?;
         let at = |millis| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis));
         Ok(Reservation { mxc, unused_expires_at: created.unused_expires_at.and_then(at) })

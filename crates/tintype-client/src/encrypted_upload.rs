@@ -135,6 +135,11 @@ impl EncryptedUpload {
         self.lifetime(Lifetime::Ephemeral)
     }
 
+    /// Media that only the user sees until it is attached to an event or a profile (MSC3911): as [`Upload::restricted`].
+    pub fn restricted(self) -> Self {
+        Self { upload: self.upload.restricted(), ..self }
+    }
+
     /// How long it is to be kept.
     pub fn lifetime(self, lifetime: Lifetime) -> Self {
         Self { upload: self.upload.lifetime(lifetime), ..self }

@@ -68,6 +68,9 @@ pub enum Error {
     /// The server does not have ephemeral media (MSC4425). If it was to be uploaded, nothing was sent.
     #[error("the server does not have ephemeral media (MSC4425): it would keep everything for ever")]
     NoEphemeralMedia,
+    /// The server does not have restricted media (MSC3911). Nothing was stored.
+    #[error("the server does not have restricted media (MSC3911): it would show everything to everybody")]
+    NoRestrictedMedia,
     /// What was received is not what was encrypted: nothing of it may be used.
     #[error("what was received is not what was encrypted: its SHA-256 is another")]
     WrongHash,
@@ -254,6 +257,8 @@ error_codes! {
     NOT_YET_UPLOADED = "M_NOT_YET_UPLOADED";
     /// Larger than the server takes or gives.
     TOO_LARGE = "M_TOO_LARGE";
+    /// The user may not see what the media is attached to (MSC3911).
+    UNAUTHORIZED = "M_UNAUTHORIZED";
     /// Anything else.
     UNKNOWN = "M_UNKNOWN";
     /// The access token is not, or no longer, valid.

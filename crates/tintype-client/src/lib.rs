@@ -9,6 +9,7 @@
 //! | [`Client::thumbnail`] | a picture in small |
 //! | [`Client::upload_encrypted`], [`Download::decrypt`] | attachments that the server cannot read |
 //! | [`Upload::ephemeral`], [`Client::delete`] | media that can be deleted again (MSC4425) |
+//! | [`Upload::restricted`], [`Client::copy`] | media that belongs to an event (MSC3911) |
 //!
 //! Everything is streamed: the memory that a transfer takes does not depend on its size, unless
 //! [`Download::bytes`] or [`EncryptedDownload::bytes`] is asked for. A download that ends too early is an error, never a
@@ -45,6 +46,7 @@ mod header;
 mod http;
 mod media;
 mod put;
+mod restricted;
 mod resumable;
 mod retry;
 mod source;

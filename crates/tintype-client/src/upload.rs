@@ -1,4 +1,4 @@
-//! `POST /_matrix/media/v3/upload`: bytes in, a new URI out.
+//! `POST /_matrix/media/v3/upload`, or the endpoint for restricted media: bytes in, a new URI out.
 
 use std::{fmt, pin::Pin};
 
@@ -10,6 +10,7 @@ use crate::{
     Client, Error, Event, Lifetime, Source,
     client::json,
     exchange::{Content, send_content},
+    restricted::{self, Audience, no_endpoint},
     retry::Listener,
 };
 
@@ -23,6 +24,7 @@ impl Client {
             source: source.into(),
             label: Label::default(),
             lifetime: Lifetime::default(),
+            audience: Audience::default(),
             listener: Listener::default(),
         }
     }
@@ -35,6 +37,7 @@ pub struct Upload {
     source: Source,
     label: Label,
     lifetime: Lifetime,
+    audience: Audience,
     listener: Listener,
 }
 
@@ -56,6 +59,13 @@ impl Upload {
         self.lifetime(Lifetime::Ephemeral)
     }
 
+    /// Media that only the user sees until it is attached to an event or a profile (MSC3911). A server that does not have
+    /// this stores nothing: that fails with [`Error::NoRestrictedMedia`].
+    pub fn restricted(mut self) -> Self {
+        self.audience = Audience::Restricted;
+        self
+    }
+
     /// How long it is to be kept.
     pub fn lifetime(mut self, lifetime: Lifetime) -> Self {
         self.lifetime = lifetime;
@@ -70,15 +80,27 @@ impl Upload {
 
     async fn send(self) -> Result<Mxc, Error> {
         let idle = self.client.shared.idle;
-        let request = self.client.request(Method::POST, ["_matrix", "media", "v3", "upload"]);
-        let request = self.lifetime.put_on(request, &self.client).await?;
+        let request = match self.audience {
+            Audience::Everyone => {
+                let request = self.client.request(Method::POST, ["_matrix", "media", "v3", "upload"]);
+                self.lifetime.put_on(request, &self.client).await?
+            }
+            Audience::Restricted if self.lifetime != Lifetime::Kept => return Err(RESTRICTED_AND_EPHEMERAL),
+            Audience::Restricted => self.client.request(Method::POST, restricted::UPLOAD),
+        };
         let announced = self.source.length();
         let content = Content { pieces: self.source.into_pieces(), at: 0, announced };
         let response = send_content(self.label.put_on(request)?, content, self.listener, idle).await?;
-        let Uploaded { content_uri } = json(response, idle).await?;
+        let Uploaded { content_uri } = json(response, idle).await.map_err(|error| match self.audience {
+            Audience::Everyone => error,
+            Audience::Restricted => no_endpoint(error),
+        })?;
         content_uri.parse().map_err(|error| Error::Answer(format!("content_uri: {error}")))
     }
 }
+
+/// Media that goes into events is not to vanish.
+pub(crate) const RESTRICTED_AND_EPHEMERAL: Error = Error::Invalid("restricted media cannot be ephemeral");
 
 #[derive(Deserialize)]
 struct Uploaded {
@@ -100,6 +122,7 @@ impl fmt::Debug for Upload {
             .field("source", &self.source)
             .field("label", &self.label)
             .field("lifetime", &self.lifetime)
+            .field("audience", &self.audience)
             .finish_non_exhaustive()
     }
 }

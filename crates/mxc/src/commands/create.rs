@@ -12,7 +12,9 @@ use tintype_client::Client;
 use crate::{arguments::Create, output::Output};
 
 pub(super) async fn run(client: &Client, arguments: &Create, output: Output) -> anyhow::Result<()> {
-    let reservation = client.create().lifetime(arguments.keeping.lifetime()).await.context("reserving a URI")?;
+    let create = client.create().lifetime(arguments.keeping.lifetime());
+    let create = if arguments.keeping.restricted { create.restricted() } else { create };
+    let reservation = create.await.context("reserving a URI")?;
     let mut object = json!({ "content_uri": reservation.mxc.to_string() });
     let expires_at = reservation.unused_expires_at;
     if let Some(since_epoch) = expires_at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok()) {

@@ -1,5 +1,6 @@
 //! The commands, one per file.
 
+mod copy;
 mod create;
 mod download;
 mod fetch;
@@ -23,6 +24,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let client = connection.client()?;
     match command {
         Command::Upload(arguments) => upload::run(&client, arguments, output).await,
+        Command::Copy(arguments) => copy::run(&client, &arguments, output).await,
         Command::Create(arguments) => create::run(&client, &arguments, output).await,
         Command::Put(arguments) => put::run(&client, arguments, output).await,
         Command::Download(arguments) => download::run(&client, &arguments, output).await,
@@ -35,6 +37,6 @@ fn saving(command: &Command) -> Option<&Saving> {
     match command {
         Command::Download(arguments) => Some(&arguments.saving),
         Command::Thumbnail(arguments) => Some(&arguments.saving),
-        Command::Upload(_) | Command::Create(_) | Command::Put(_) | Command::Rm(_) => None,
+        Command::Upload(_) | Command::Create(_) | Command::Put(_) | Command::Copy(_) | Command::Rm(_) => None,
     }
 }

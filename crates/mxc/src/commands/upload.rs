@@ -13,6 +13,7 @@ pub(super) async fn run(client: &Client, arguments: Upload, output: Output) -> a
     if encrypt {
         let Input { source, what, .. } = input;
         let upload = client.upload_encrypted(source).lifetime(keeping.lifetime()).on_event(progress.listener());
+        let upload = if keeping.restricted { upload.restricted() } else { upload };
         let uploaded = upload.await;
         progress.end();
         let file = uploaded.with_context(|| format!("uploading {what}"))?;
@@ -21,6 +22,9 @@ pub(super) async fn run(client: &Client, arguments: Upload, output: Output) -> a
     }
     let Input { source, what, content_type, filename } = input;
     let mut upload = client.upload(source).lifetime(keeping.lifetime()).on_event(progress.listener());
+    if keeping.restricted {
+        upload = upload.restricted();
+    }
     if let Some(content_type) = content_type {
         upload = upload.content_type(content_type);
     }

@@ -8,6 +8,7 @@ mod errors;
 mod interruption;
 mod program;
 mod put;
+mod restricted;
 mod rm;
 mod terminal;
 mod thumbnail;

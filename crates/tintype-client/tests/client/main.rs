@@ -9,6 +9,7 @@ mod ephemeral;
 mod peer;
 mod put;
 mod relay;
+mod restricted;
 mod resumable;
 mod server;
 mod thumbnail;
