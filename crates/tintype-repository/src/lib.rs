@@ -22,6 +22,7 @@ mod lives;
 mod media_use;
 mod metrics;
 mod open;
+mod origin;
 mod rates;
 mod receive;
 mod redact;
@@ -59,6 +60,7 @@ use tintype_storage::{
     records::{MediaAge, MediaEndpoint, MediaRequestOutcome, Naming, Records, RecordsError, ThumbnailKey},
 };
 use tintype_thumbnails::Pool;
+use tokio::sync::watch;
 
 use self::{
     arrivals::Arrivals,
@@ -214,6 +216,8 @@ struct Inner {
     fetches: Fetches,
     lives: Lives,
     words: Words,
+    /// Changes when more is known of rooms or of events: see [`Inner::heard_of_rooms`].
+    heard: watch::Sender<()>,
     /// Held by whoever removes files of what was deleted.
     removing: tokio::sync::Mutex<()>,
     /// Whether somebody is about to.
@@ -267,6 +271,7 @@ impl Repository {
             fetches: Fetches::default(),
             lives: Lives::default(),
             words: Words::default(),
+            heard: watch::Sender::default(),
             removing: tokio::sync::Mutex::default(),
             removal_is_due: AtomicBool::new(false),
             asking: tokio::sync::Mutex::default(),

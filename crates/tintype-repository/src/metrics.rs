@@ -30,6 +30,7 @@ pub struct Metrics {
     ephemeral_ended: Counter,
     restricted_unattached: Counter,
     copies: Counter,
+    servers_refused: Counter,
     redactions_applied: Counter,
     redactions_rejected: Counter,
     redactions_pending: Gauge,
@@ -122,6 +123,11 @@ impl Metrics {
             "restricted_unattached",
             "Restricted media that was removed because it was attached to nothing in time",
             self.restricted_unattached.clone(),
+        );
+        registry.register(
+            "servers_refused",
+            "Linked media that was not given to other servers",
+            self.servers_refused.clone(),
         );
         registry.register("copies", "Copies of media that were made", self.copies.clone());
         self.register_redactions(registry);
@@ -221,6 +227,11 @@ impl Metrics {
     /// Ephemeral media ended by itself.
     pub(crate) fn ended(&self, media: usize) {
         self.ephemeral_ended.inc_by(media as u64);
+    }
+
+    /// Another server was not given linked media.
+    pub(crate) fn server_refused(&self) {
+        self.servers_refused.inc();
     }
 
     /// Media was copied.

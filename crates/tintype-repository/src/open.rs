@@ -451,6 +451,7 @@ impl Repository {
         let mut waiter = None;
         loop {
             let moment = waiting.now();
+            let mut heard = self.0.heard.subscribe();
             let found = self.look(mxc, wanted).await?;
             let (audience, admission) = match self.restriction(mxc, &found).await? {
                 Some(restriction) => {
@@ -465,10 +466,14 @@ impl Repository {
                 // It would be frozen when it is stored; and nobody holds a connection for that.
                 return Err(OpenError::NotYetUploaded);
             }
+            let undetermined = admission == Admission::Undetermined;
             let until = match (admission, found) {
                 (_, Found::Nothing) => return Ok(Admitted::Nothing),
                 (Admission::Undetermined, _) if now < deadline => Timestamp::NEVER,
-                (Admission::Undetermined, _) => return Err(OpenError::NotVisible),
+                (Admission::Undetermined, _) => {
+                    self.stays_undetermined(caller, mxc, &audience).await?;
+                    return Err(OpenError::NotVisible);
+                }
                 (Admission::Admitted, Found::Stored(media)) => {
                     if media.life.as_ref().is_some_and(Life::is_over) {
                         // It was taken away, or became somebody else's to see, while this was asked.
@@ -490,6 +495,8 @@ impl Repository {
                     }
                 }
                 () = clock.reaches(deadline.min(until)) => {}
+                // Its sender lives as long as this.
+                _ = heard.changed(), if undetermined => {}
             }
         }
     }

@@ -43,7 +43,7 @@ impl From<Link> for Restriction {
 pub(crate) enum Admission {
     /// They may see it.
     Admitted,
-    /// It is being attached: who may see it is known when that is done, and it is waited for.
+    /// It is not known: it is being attached, or what decides has not come yet. That is waited for.
     Undetermined,
 }
 
@@ -53,15 +53,17 @@ impl Repository {
     /// # Errors
     /// [`OpenError::NotFound`] for those who come without a token and for what is redacted, [`OpenError::NotVisible`] for
     /// those who may not see it.
-    #[expect(clippy::unused_async, reason = "what asks the homeserver follows")]
     pub(crate) async fn admit(
         &self,
         caller: &Caller,
-        _mxc: &Mxc,
+        mxc: &Mxc,
         restriction: &Restriction,
     ) -> Result<Admission, OpenError> {
         if caller.requester == Requester::Anonymous || restriction.redacted_at.is_some() {
             return Err(OpenError::NotFound);
+        }
+        if let Requester::Server(server) = &caller.requester {
+            return self.origin_admits(server, mxc, &restriction.audience).await;
         }
         let user = caller.requester.user().map(|user| &user.user_id);
         if user.is_some() && user == restriction.uploader.as_ref() {

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
-use tintype_domain::{Audience, ContentHash, Lifetime, Mxc, OwnedUserId, Timestamp};
+use tintype_domain::{Audience, ContentHash, Lifetime, Mxc, OwnedServerName, OwnedUserId, Timestamp};
 use tintype_storage::records::{
     Body, InsertMedia, InsertRemote, InsertReservation, MediaKind, NewAudience, NewBlob, NewLifetime, Quota, Records,
     RemoteKey, RemoteResponse, RemoteSource,
@@ -173,6 +173,79 @@ impl TestServer {
     async fn database(&self) -> SqliteConnection {
         let options = SqliteConnectOptions::new().filename(self.database_path());
         SqliteConnection::connect_with(&options).await.expect("the database can be opened")
+    }
+}
+
+/// What the users of a server are to a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// At least one is in it.
+    Joined,
+    /// At least one is invited.
+    Invited,
+}
+
+/// What the stream of an application service would have told.
+impl TestServer {
+    /// Records the history visibility at an event, and where it was in the stream.
+    ///
+    /// # Panics
+    /// If it cannot be recorded, or nothing is known of the event.
+    pub async fn place_event(&self, event_id: &str, visibility: Option<&str>, position: Option<i64>) {
+        let mut database = self.database().await;
+        let placed = sqlx::query("UPDATE linked_events SET visibility = $2, position = $3 WHERE event_id = $1")
+            .bind(event_id)
+            .bind(visibility)
+            .bind(position)
+            .execute(&mut database)
+            .await
+            .expect("the event can be placed");
+        assert_eq!(placed.rows_affected(), 1, "nothing is known of {event_id}");
+    }
+
+    /// Records that everything is known of a room.
+    ///
+    /// # Panics
+    /// If it cannot be recorded.
+    pub async fn know_room(&self, room: &str) {
+        let mut database = self.database().await;
+        sqlx::query("INSERT INTO rooms (tenant, room_id, followed_since, known) VALUES ($1, $2, 1, 1)")
+            .bind(self.name().as_str())
+            .bind(room)
+            .execute(&mut database)
+            .await
+            .expect("the room can be recorded");
+    }
+
+    /// Records that a server had users in a room from one position of the stream to another, both included.
+    ///
+    /// # Panics
+    /// If it cannot be recorded.
+    pub async fn place_server(
+        &self,
+        room: &str,
+        server: &OwnedServerName,
+        presence: Presence,
+        from: i64,
+        until: Option<i64>,
+    ) {
+        let mut database = self.database().await;
+        sqlx::query(
+            "INSERT INTO room_servers (tenant, room_id, server_name, membership, from_position, until_position)
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(self.name().as_str())
+        .bind(room)
+        .bind(server.as_str())
+        .bind(match presence {
+            Presence::Joined => "join",
+            Presence::Invited => "invite",
+        })
+        .bind(from)
+        .bind(until)
+        .execute(&mut database)
+        .await
+        .expect("the server can be placed");
     }
 }
 

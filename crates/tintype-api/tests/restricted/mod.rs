@@ -3,6 +3,7 @@
 mod blocked;
 mod copying;
 mod creating;
+mod origin;
 mod theirs;
 mod unattached;
 mod uploading;
