@@ -8,6 +8,7 @@
 //! not known here.
 
 mod arrivals;
+mod attach;
 mod attempt;
 mod authenticate;
 mod background;
@@ -64,6 +65,7 @@ use tokio::sync::watch;
 
 use self::{
     arrivals::Arrivals,
+    attach::Turns,
     authenticate::Tokens,
     background::Background,
     endings::Endings,
@@ -80,6 +82,7 @@ use self::{
 };
 pub use self::{
     arrivals::Arriving,
+    attach::{AttachError, AttachRequest, Attached, Forwarded, Verdict},
     authenticate::{Accounts, AuthenticateError, Local},
     content::{Content, GrowingContent, MediaContent},
     copy::CopyError,
@@ -218,6 +221,7 @@ struct Inner {
     words: Words,
     /// Changes when more is known of rooms or of events: see [`Inner::heard_of_rooms`].
     heard: watch::Sender<()>,
+    turns: Turns,
     /// Held by whoever removes files of what was deleted.
     removing: tokio::sync::Mutex<()>,
     /// Whether somebody is about to.
@@ -249,7 +253,7 @@ impl Repository {
         if rules.linked.naming() == Naming::Ignored {
             records.forget_naming().await?;
         }
-        sweep::what_a_crash_left(&records, &blobs).await?;
+        sweep::what_a_crash_left(&records, &blobs, clock.now()).await?;
         let frozen_from = match rules.freeze {
             Freeze::Never => None,
             Freeze::FromFirstStart => Some(first_start),
@@ -272,6 +276,7 @@ impl Repository {
             lives: Lives::default(),
             words: Words::default(),
             heard: watch::Sender::default(),
+            turns: Turns::default(),
             removing: tokio::sync::Mutex::default(),
             removal_is_due: AtomicBool::new(false),
             asking: tokio::sync::Mutex::default(),

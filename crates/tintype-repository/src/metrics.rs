@@ -4,6 +4,7 @@ use prometheus_client::{
     metrics::{counter::Counter, gauge::Gauge},
     registry::{Registry, Unit},
 };
+use tintype_storage::records::Concluded;
 use tintype_storage::records::RoomCounts;
 
 /// Counters of a repository.
@@ -41,6 +42,9 @@ pub struct Metrics {
     rooms_known: Gauge,
     rooms_unknown: Gauge,
     room_states_failed: Counter,
+    attachments: Counter,
+    attachments_refused: Counter,
+    attachments_unknown: Counter,
 }
 
 impl Metrics {
@@ -130,6 +134,7 @@ impl Metrics {
             self.servers_refused.clone(),
         );
         registry.register("copies", "Copies of media that were made", self.copies.clone());
+        self.register_attachments(registry);
         self.register_redactions(registry);
         self.register_stream(registry);
     }
@@ -219,9 +224,33 @@ impl Metrics {
         self.room_states_failed.inc();
     }
 
+    fn register_attachments(&self, registry: &mut Registry) {
+        registry.register("attachments", "Requests that attached media", self.attachments.clone());
+        registry.register(
+            "attachments_refused",
+            "Requests with media to attach that the homeserver refused",
+            self.attachments_refused.clone(),
+        );
+        registry.register(
+            "attachments_unknown",
+            "Attempts to attach media of which it was not known what became of them",
+            self.attachments_unknown.clone(),
+        );
+    }
+
     /// Ephemeral media was deleted by its owner.
     pub(crate) fn deleted(&self, media: u64) {
         self.ephemeral_deleted.inc_by(media);
+    }
+
+    /// It was written down what became of a request that attaches media.
+    pub(crate) fn attachment_ended(&self, concluded: &Concluded) {
+        match concluded {
+            Concluded::Attached(_) => self.attachments.inc(),
+            Concluded::Freed(_) => self.attachments_refused.inc(),
+            Concluded::Unknown => self.attachments_unknown.inc(),
+            Concluded::Over => return,
+        };
     }
 
     /// Ephemeral media ended by itself.

@@ -7,16 +7,16 @@ use std::{
     time::Duration,
 };
 
+use tintype_domain::Timestamp;
 use tintype_storage::{
     blobs::{Files, Sweep},
     records::{
         EvictRemote, Expired, Records, RecordsError, RemoteKey, RemoteResponse, RemoveOutcome, ThumbnailKey, Unattached,
     },
 };
-
 use tokio::time::sleep;
 
-use crate::{Inner, Repository, StorageError, background::Observed};
+use crate::{Inner, Repository, StorageError, attach, background::Observed};
 
 /// How often expired reservations are swept. They are refused from the moment they expire; this only frees what they
 /// hold.
@@ -32,7 +32,9 @@ pub(crate) const AFTER_A_FAILURE: Duration = Duration::from_secs(10);
 /// Reservations swept in one transaction.
 const AT_ONCE: u32 = 500;
 
-pub(crate) async fn what_a_crash_left(records: &Records, blobs: &Files) -> Result<(), StorageError> {
+pub(crate) async fn what_a_crash_left(records: &Records, blobs: &Files, now: Timestamp) -> Result<(), StorageError> {
+    // Whoever was forwarding a request is gone, and the answer with them.
+    records.abandon_attachments(now).await?;
     // Whoever was bringing an upload is gone.
     records.release_all().await?;
     let mut partial = HashSet::new();
@@ -84,6 +86,9 @@ pub(crate) fn what_expires(inner: &Arc<Inner>) {
             }
             if let Err(error) = Repository(Arc::clone(&inner)).remove_unneeded_links().await {
                 tracing::warn!(%error, "media that nobody needs could not be removed; it is tried again");
+            }
+            if let Err(error) = attach::sweep(&inner).await {
+                tracing::warn!(%error, "what is open of attaching could not be swept; it is tried again");
             }
             if let Err(error) = unused(&inner).await {
                 tracing::warn!(%error, "the cache of remote media could not be swept; it is tried again");
