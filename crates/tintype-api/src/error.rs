@@ -13,15 +13,15 @@ use axum::{
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use tintype_federation::AuthenticationError;
-use tintype_homeserver::ForwardError;
+use tintype_homeserver::{ForwardError, QuestionError};
 use tintype_http::{
     bearer::BearerError,
     query::QueryError,
     resumable::{COMPLETE, INCOMPLETE, UPLOAD_COMPLETE, UPLOAD_LIMIT, UPLOAD_OFFSET, upload_limit},
 };
 use tintype_repository::{
-    AuthenticateError, BodyError, CopyError, DeleteError, FulfilError, OpenError, RETRY_WHILE_RECEIVING, RateLimited,
-    ReceiveError, ReserveError, ServerError, StorageError, ThumbnailsError, UnrestrictedError,
+    AttachError, AuthenticateError, BodyError, CopyError, DeleteError, FulfilError, OpenError, RETRY_WHILE_RECEIVING,
+    RateLimited, ReceiveError, ReserveError, ServerError, StorageError, ThumbnailsError, UnrestrictedError,
 };
 
 use crate::outcome::Outcome;
@@ -280,6 +280,25 @@ impl From<DeleteError> for MatrixError {
             DeleteError::AlreadyDeleted => Self::new(StatusCode::NOT_FOUND, "M_NOT_FOUND", text),
             DeleteError::Refused => Self::not_yours(),
             DeleteError::Storage(error) => Self::from(&error),
+        }
+    }
+}
+
+impl From<AttachError> for MatrixError {
+    /// MSC3911.
+    fn from(error: AttachError) -> Self {
+        let text = error.to_string();
+        match error {
+            AttachError::TooMany { .. }
+            | AttachError::NotTheirs(_)
+            | AttachError::Taken(_)
+            | AttachError::OtherRequest => Self::invalid_param(text),
+            AttachError::Question(QuestionError::Refused(refusal)) => AuthenticateError::Refused(refusal).into(),
+            AttachError::Question(_) | AttachError::UnderWay => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", text).retry_after(Duration::from_secs(5))
+            }
+            AttachError::NoHomeserver => unrecognized(StatusCode::NOT_FOUND),
+            AttachError::Storage(error) => Self::from(&error),
         }
     }
 }

@@ -29,7 +29,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    routing::{delete, get, post},
+    routing::{delete, get, post, put},
 };
 use ipnet::IpNet;
 use tintype_domain::{Clock, Randomness};
@@ -148,7 +148,23 @@ impl Endpoints {
                 .with_state(Arc::clone(&api))
         };
         let standalone = finish(router.clone().merge(standalone::router()));
-        let beside = finish(router.route("/_matrix/client/versions", get(front_door::versions::get)));
+        let mut beside = router.route("/_matrix/client/versions", get(front_door::versions::get));
+        for version in ["v3", "r0", "v1"] {
+            let path = |rest: &str| format!("/_matrix/client/{version}/{rest}");
+            let other = front_door::attaching::other_method;
+            beside = beside
+                .route(&path("rooms/{room}/send/{type}"), post(client::rooms::send::post).fallback(other))
+                .route(
+                    &path("rooms/{room}/send/{type}/{txn}"),
+                    put(client::rooms::send::put).post(client::rooms::send::post).fallback(other),
+                )
+                .route(&path("rooms/{room}/state/{type}"), put(client::rooms::state::put).fallback(other))
+                .route(&path("rooms/{room}/state/{type}/"), put(client::rooms::state::put).fallback(other))
+                .route(&path("rooms/{room}/state/{type}/{key}"), put(client::rooms::state::put).fallback(other))
+                .route(&path("profile/{user}/avatar_url"), put(client::avatar_url::put).fallback(other))
+                .route(&path("createRoom"), post(client::create_room::post).fallback(other));
+        }
+        let beside = finish(beside);
         Self { api, standalone, beside }
     }
 }

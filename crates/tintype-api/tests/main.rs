@@ -5,6 +5,7 @@
 
 mod appservice;
 mod asynchronous_model;
+mod attaching;
 mod authentication;
 mod client;
 mod connections;

@@ -67,11 +67,8 @@ pub enum Verdict {
     ProfileSet,
     /// There is a new room.
     RoomCreated(OwnedRoomId),
-    /// The homeserver refuses the request.
+    /// Nothing came of it this time: the homeserver refuses the request, or was not reached.
     Refused,
-    /// Nothing came of it this time, before the homeserver looked at what it asks for: it was not reached, or does not take
-    /// the token or so many requests.
-    NotJudged,
     /// Nobody knows.
     Unknown,
 }
@@ -193,7 +190,11 @@ impl Repository {
         }
         let homeserver = self.0.homeserver_of(&user.user_id).ok_or(AttachError::NoHomeserver)?;
         let asker = Asker { address: caller.address, user_agent: access.user_agent.as_deref() };
-        let profile = homeserver.profile(&access.credentials, Some(&asker), user_id).await?;
+        let profile = match homeserver.profile(&access.credentials, Some(&asker), user_id).await {
+            Ok(profile) => profile,
+            Err(QuestionError::Hidden) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
         Ok(profile.get("avatar_url").and_then(|url| url.as_str()) == Some(&mxc.to_string()))
     }
 }
@@ -267,7 +268,12 @@ impl Repository {
             BeginOutcome::Taken(mxc) => return Err(AttachError::Taken(mxc)),
         };
         let attachment = Attachment { repository: self.clone(), id, attempt, turn: Some(turn) };
-        let Forwarded { verdict, answer } = forward.await;
+        let Forwarded { verdict, answer } = tokio::select! {
+            biased;
+            forwarded = forward => forwarded,
+            // Nobody is there any more to hear the answer; whoever asks again after the next start is told.
+            () = self.0.background.closing() => return Err(RecordsError::Closed.into()),
+        };
         let outcome = self.outcome(&sender, &request, attachment.attempt, verdict).await;
         // If this fails the client does not hear of the event: it asks again, and is answered with it.
         attachment.conclude(outcome).await?;
@@ -337,10 +343,9 @@ impl Repository {
                     None => AttachmentOutcome::Unknown { room_id: Some(room_id) },
                 }
             }
-            (Verdict::Refused | Verdict::NotJudged, _) if attempt == Attempt::First => AttachmentOutcome::Free,
-            // The homeserver knows the transaction: it would have answered with the event if there was one. Of anything else
-            // a refusal does not say what became of it the first time.
-            (Verdict::Refused, AttachmentTarget::Transaction { .. }) => AttachmentOutcome::Free,
+            // That a retry comes to nothing does not say what became of what it repeats: the token may have ended since, or
+            // the membership.
+            (Verdict::Refused, _) if attempt == Attempt::First => AttachmentOutcome::Free,
             _ => unknown,
         }
     }

@@ -66,11 +66,21 @@ struct Answer {
     status: StatusCode,
     headers: Vec<(&'static str, String)>,
     body: String,
+    end: End,
+}
+
+/// How an answer ends.
+#[derive(Clone, Copy)]
+enum End {
+    /// As it should.
+    Whole,
+    /// In the middle of its body, with its connection.
+    Cut,
 }
 
 impl Answer {
     fn of(status: StatusCode, body: &Value) -> Self {
-        Self { status, headers: Vec::new(), body: body.to_string() }
+        Self { status, headers: Vec::new(), body: body.to_string(), end: End::Whole }
     }
 }
 
@@ -118,7 +128,7 @@ impl FakeHomeserver {
     pub fn always_answers(&self, status: u16, headers: &[(&'static str, &str)], body: &str) {
         let status = StatusCode::from_u16(status).expect("it is a status");
         let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        self.knowledge().always = Some(Answer { status, headers, body: body.to_owned() });
+        self.knowledge().always = Some(Answer { status, headers, body: body.to_owned(), end: End::Whole });
     }
 
     /// Answers so to this method and path (percent-encoded as it is asked, without the query), whoever asks. What was said
@@ -138,6 +148,25 @@ impl FakeHomeserver {
         let answer = Answer::of(StatusCode::from_u16(status).expect("it is a status"), body);
         let route = (method, path.to_owned(), token.map(str::to_owned), answer);
         self.knowledge().routes.insert(0, route);
+    }
+
+    /// Answers with this text to this method and path, whoever asks.
+    ///
+    /// # Panics
+    /// If it is no status.
+    pub fn answers_text(&self, method: Method, path: &str, status: u16, body: &str) {
+        let status = StatusCode::from_u16(status).expect("it is a status");
+        self.answers_with(method, path, Answer { body: body.to_owned(), ..Answer::of(status, &Value::Null) });
+    }
+
+    /// Breaks its answer to this method and path off, having done what was asked.
+    pub fn cuts(&self, method: Method, path: &str) {
+        let answer = Answer { end: End::Cut, ..Answer::of(StatusCode::OK, &json!({ "event_id": "$cut" })) };
+        self.answers_with(method, path, answer);
+    }
+
+    fn answers_with(&self, method: Method, path: &str, answer: Answer) {
+        self.knowledge().routes.insert(0, (method, path.to_owned(), None, answer));
     }
 
     /// Answers by what it knows again.
@@ -200,7 +229,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             && path == head.uri.path()
             && of.as_deref().is_none_or(|of| of == token || acts_as(&of.replace('@', "%40").replace(':', "%3A")))
     });
-    let Answer { status, headers, body } = match (&knowledge.always, knowledge.users.get(token)) {
+    let Answer { status, headers, body, end } = match (&knowledge.always, knowledge.users.get(token)) {
         (Some(always), _) => always.clone(),
         _ if route.is_some() => route.expect("it was just found").3.clone(),
         _ if head.uri.path() != "/_matrix/client/v3/account/whoami" => {
@@ -216,5 +245,13 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     for (name, value) in headers {
         response = response.header(name, value);
     }
-    response.body(Body::from(body)).expect("a test gives valid headers")
+    let body = match end {
+        End::Whole => Body::from(body),
+        End::Cut => {
+            response = response.header(header::CONTENT_LENGTH, body.len());
+            let beginning = Bytes::from(body).slice(..5);
+            Body::from_stream(futures_util::stream::iter([Ok(beginning), Err(std::io::Error::other("it is cut"))]))
+        }
+    };
+    response.body(body).expect("a test gives valid headers")
 }

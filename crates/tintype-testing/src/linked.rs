@@ -5,8 +5,8 @@ use bytes::Bytes;
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tintype_domain::{Audience, ContentHash, Lifetime, Mxc, OwnedServerName, OwnedUserId, Timestamp};
 use tintype_storage::records::{
-    Body, InsertMedia, InsertRemote, InsertReservation, MediaKind, NewAudience, NewBlob, NewLifetime, Quota, Records,
-    RemoteKey, RemoteResponse, RemoteSource,
+    Body, InsertMedia, InsertRemote, InsertReservation, LinkedEvent, MediaKind, NewAudience, NewBlob, NewLifetime,
+    Quota, Records, RemoteKey, RemoteResponse, RemoteSource,
 };
 
 use crate::TestServer;
@@ -147,6 +147,29 @@ impl TestServer {
         .execute(&mut database)
         .await
         .expect("the redaction can be recorded");
+    }
+
+    /// Who may see media of ours; none if it is not restricted.
+    ///
+    /// # Panics
+    /// If the records cannot be read.
+    pub async fn audience(&self, mxc: &Mxc) -> Option<Audience> {
+        let records = self.records().await;
+        let link = records.find_link(mxc).await.expect("the link can be read");
+        records.close().await;
+        link.map(|link| link.audience)
+    }
+
+    /// What is known of an event that media is attached to; none if nothing is.
+    ///
+    /// # Panics
+    /// If the records cannot be read.
+    pub async fn known_event(&self, event_id: &str) -> Option<LinkedEvent> {
+        let event_id = event_id.try_into().expect("a test names a valid event");
+        let records = self.records().await;
+        let event = records.find_linked_event(event_id).await.expect("the event can be read");
+        records.close().await;
+        event
     }
 
     async fn link(&self, mxc: &Mxc, state: &str, event_id: Option<&str>, profile_user: Option<&str>) {

@@ -4,6 +4,8 @@
 //! to be seen on its way, where a proxy sends it here. Nothing is decided about it but where it goes: who may do what, and
 //! how often, is the homeserver's to say.
 
+mod attach_media;
+pub(crate) mod attaching;
 mod body;
 mod passing;
 mod paths;

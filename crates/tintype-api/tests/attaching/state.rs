@@ -1,0 +1,77 @@
+//! `PUT …/state/…` with media.
+
+use http::Method;
+use serde_json::json;
+use tintype_domain::Audience;
+
+use super::{ROOM, Setting, attaching, event, invalid, put};
+
+/// Where the homeserver is asked for the current avatar of the room.
+const CURRENT: &str = "/_matrix/client/v3/rooms/%21room%3Aexample.org/state/m.room.avatar/";
+
+#[tokio::test]
+async fn media_belongs_to_the_state_event_that_it_is_sent_with() {
+    for (path, state_key) in
+        [("state/m.room.avatar", ""), ("state/m.room.avatar/", ""), ("state/org.example.picture/a%2Fb", "a/b")]
+    {
+        let setting = Setting::new().await;
+        let one = setting.restricted("one").await;
+        let path = format!("{ROOM}/{path}");
+        setting.homeserver.answers(Method::PUT, &path, 200, &json!({ "event_id": "$event" }));
+
+        let answer = put(&setting.alice, attaching(&path, [&one]), &json!({ "url": one.to_string() })).await;
+
+        assert_eq!((answer.status(), answer.json()), (200, json!({ "event_id": "$event" })), "{path}");
+        assert_eq!(setting.forwarded(&Method::PUT)[0].target, path);
+        assert_eq!(setting.audience(&one).await, event("$event"));
+        let known = setting.server.known_event("$event").await.unwrap();
+        assert_eq!(known.state_key.as_deref(), Some(state_key), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn media_belongs_to_the_event_that_the_homeserver_had_already() {
+    let setting = Setting::new().await;
+    let (one, two) = (setting.restricted("one").await, setting.restricted("two").await);
+    let path = format!("{ROOM}/state/org.example.picture/");
+    setting.homeserver.answers(Method::PUT, &path, 200, &json!({ "event_id": "$same" }));
+
+    for mxc in [&one, &two] {
+        let answer = put(&setting.alice, attaching(&path, [mxc]), &json!({ "the": "same" })).await;
+        assert_eq!(answer.json(), json!({ "event_id": "$same" }));
+        assert_eq!(setting.audience(mxc).await, event("$same"));
+    }
+}
+
+#[tokio::test]
+async fn a_retry_is_answered_with_the_event_as_long_as_it_is_the_current_one() {
+    let setting = Setting::new().await;
+    let one = setting.restricted("one").await;
+    let path = format!("{ROOM}/state/m.room.avatar");
+    setting.homeserver.answers(Method::PUT, &path, 200, &json!({ "event_id": "$event" }));
+    let set = async || put(&setting.alice, attaching(&path, [&one]), &json!({})).await;
+    assert_eq!(set().await.status(), 200);
+
+    setting.homeserver.answers(Method::GET, CURRENT, 200, &json!({ "event_id": "$event" }));
+    assert_eq!(set().await.json(), json!({ "event_id": "$event" }));
+    setting.homeserver.answers(Method::GET, CURRENT, 200, &json!({ "event_id": "$newer" }));
+    assert_eq!(set().await.error(), invalid());
+    setting.homeserver.answers(Method::GET, CURRENT, 500, &json!({}));
+    assert_eq!(set().await.error(), (503, "M_UNKNOWN".to_owned()));
+
+    assert_eq!(setting.forwarded(&Method::PUT).len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_refused_leaves_the_media_free() {
+    let setting = Setting::new().await;
+    let one = setting.restricted("one").await;
+    let path = format!("{ROOM}/state/m.room.avatar");
+    let refusal = json!({ "errcode": "M_FORBIDDEN", "error": "You may not" });
+    setting.homeserver.answers(Method::PUT, &path, 403, &refusal);
+
+    let answer = put(&setting.alice, attaching(&path, [&one]), &json!({})).await;
+
+    assert_eq!((answer.status(), answer.json()), (403, refusal));
+    assert_eq!(setting.audience(&one).await, Audience::Uploader);
+}
