@@ -13,7 +13,7 @@ use axum::{
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use tintype_federation::AuthenticationError;
-use tintype_homeserver::{ForwardError, QuestionError};
+use tintype_homeserver::{ForwardError, QuestionError, Refusal};
 use tintype_http::{
     bearer::BearerError,
     query::QueryError,
@@ -25,6 +25,9 @@ use tintype_repository::{
 };
 
 use crate::outcome::Outcome;
+
+/// How long a client waits that asked when nobody could say whether it may see something.
+const RETRY_UNDECIDED: Duration = Duration::from_secs(5);
 
 /// An error as the specification words it (client-server API, "Standard error response").
 #[derive(Debug)]
@@ -101,6 +104,23 @@ impl MatrixError {
     /// 403 `M_UNAUTHORIZED` (MSC3911): in one text, whatever is missing.
     fn not_visible() -> Self {
         Self::new(StatusCode::FORBIDDEN, "M_UNAUTHORIZED", "The media is not visible to you")
+    }
+
+    /// 503: the homeserver does not say who may see what the media is attached to. Why not is in the log.
+    fn undecided() -> Self {
+        let error = "It cannot be decided at the moment whether the media is visible to you; try again later";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", error).retry_after(RETRY_UNDECIDED)
+    }
+
+    /// A homeserver's refusal in its own words.
+    fn refused(refusal: Refusal) -> Self {
+        let wait = refusal.retry_after.and_then(|wait| HeaderValue::try_from(wait).ok());
+        Self {
+            status: StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::UNAUTHORIZED),
+            body: ErrorBody::Theirs(refusal.body),
+            headers: wait.map(|wait| (header::RETRY_AFTER, wait)).into_iter().collect(),
+            outcome: None,
+        }
     }
 
     /// 504 `M_NOT_YET_UPLOADED` (v1.7).
@@ -183,15 +203,7 @@ impl From<AuthenticateError> for MatrixError {
             AuthenticateError::UnknownToken => {
                 Self::new(StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN", "The access token is not known")
             }
-            AuthenticateError::Refused(refusal) => {
-                let wait = refusal.retry_after.and_then(|wait| HeaderValue::try_from(wait).ok());
-                Self {
-                    status: StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::UNAUTHORIZED),
-                    body: ErrorBody::Theirs(refusal.body),
-                    headers: wait.map(|wait| (header::RETRY_AFTER, wait)).into_iter().collect(),
-                    outcome: None,
-                }
-            }
+            AuthenticateError::Refused(refusal) => Self::refused(refusal),
             AuthenticateError::OtherServer => Self::new(
                 StatusCode::FORBIDDEN,
                 "M_FORBIDDEN",
@@ -246,7 +258,9 @@ impl From<OpenError> for MatrixError {
             OpenError::NotFound => Self::not_found(),
             OpenError::Frozen => Self::frozen(),
             OpenError::NotVisible => Self::not_visible(),
-            OpenError::NotAPeer => Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", text),
+            OpenError::Undecided(_) => Self::undecided(),
+            OpenError::TokenRefused(refusal) => Self::refused(refusal),
+            OpenError::RedactedForOthers | OpenError::NotAPeer => Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", text),
             OpenError::TooLarge => Self::new(StatusCode::BAD_GATEWAY, "M_TOO_LARGE", text),
             OpenError::OriginFailed(_) => Self::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", text),
             OpenError::NotYetUploaded => Self::not_yet_uploaded(),
@@ -340,6 +354,8 @@ impl From<ThumbnailsError> for MatrixError {
             ThumbnailsError::NotFound => Self::not_found(),
             ThumbnailsError::Frozen => Self::frozen(),
             ThumbnailsError::NotVisible => Self::not_visible(),
+            ThumbnailsError::Undecided(_) => Self::undecided(),
+            ThumbnailsError::TokenRefused(refusal) => Self::refused(refusal.clone()),
             ThumbnailsError::NotAPeer => Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", error.to_string()),
             ThumbnailsError::OriginFailed(_) => Self::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", error.to_string()),
             // The same as for media of ours, but that the server is not to blame (client-server API, "Thumbnails").

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{StatusCode, header};
+use reqwest::{
+    StatusCode,
+    header::{self, HeaderValue},
+};
 use serde_json::{Map, Value};
 use tintype_domain::{EventId, RoomId, UserId};
 
@@ -80,6 +83,34 @@ impl Homeserver {
     ) -> Result<Map<String, Value>, QuestionError> {
         let path = format!("v3/events/{}", segment(event.as_str()));
         object(self.ask(credentials, asker, &path, &[]).await?)
+    }
+
+    /// An event as the homeserver gives it to a server that signs for itself: `GET
+    /// /_matrix/federation/v1/event/{eventId}` (server-server API, "Retrieving events"). Asked in the homeserver's own
+    /// name, this tells of any event of a room that one of its users is in. `authorization` is what signs the target
+    /// that it is given.
+    ///
+    /// # Errors
+    /// A [`QuestionError`].
+    pub async fn event_as_server(
+        &self,
+        event: &EventId,
+        authorization: impl FnOnce(&str) -> Option<HeaderValue>,
+    ) -> Result<Map<String, Value>, QuestionError> {
+        let unavailable = |error: &dyn std::error::Error| QuestionError::Unavailable(chain(error));
+        let target = format!("/_matrix/federation/v1/event/{}", segment(event.as_str()));
+        let authorization = authorization(&target)
+            .ok_or_else(|| QuestionError::Unavailable("there is no key to sign with".to_owned()))?;
+        let url = self.client_api.join(&format!("../..{target}")).map_err(|error| unavailable(&error))?;
+        let request = self.client.get(url).header(header::AUTHORIZATION, authorization);
+        let response = request.send().await.map_err(|error| unavailable(&error))?;
+        let status = response.status();
+        let body = read(response, MAX_ANSWER).await.map_err(|error| QuestionError::Unavailable(error.to_string()))?;
+        let mut transaction = object(understand(status, body, None)?)?;
+        match transaction.get_mut("pdus").and_then(Value::as_array_mut).and_then(Vec::pop) {
+            Some(event) => object(event),
+            None => Err(QuestionError::Hidden),
+        }
     }
 
     /// The current state event of this type and key, whole: `GET /_matrix/client/v3/rooms/{roomId}/state/…?format=event`.

@@ -170,7 +170,7 @@ async fn look_up(
 }
 
 /// A hash over all that decides the answer, each part with its length, so that no two can be confused.
-fn key(server: &OwnedServerName, credentials: &Credentials) -> ContentHash {
+pub(crate) fn key(server: &OwnedServerName, credentials: &Credentials) -> ContentHash {
     let mut hasher = ContentHasher::default();
     let masquerade = &credentials.masquerade;
     let parts = [

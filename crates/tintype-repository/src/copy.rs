@@ -10,8 +10,8 @@ use tintype_domain::{MediaId, Mxc, User};
 use tintype_storage::records::{CopyMedia, CopyOutcome, MediaRecord, RecordsError};
 
 use crate::{
-    Caller, FromOrigin, OpenError, Opened, RateLimited, ReceiveError, Repository, StorageError, Wanted, rates::Action,
-    receive::uploader,
+    Caller, DownloadRequest, FromOrigin, OpenError, Opened, RateLimited, ReceiveError, RedactedMedia, Repository,
+    StorageError, Wanted, rates::Action, receive::uploader,
 };
 
 /// How often the source is looked at anew, where it changed between the look and the copy.
@@ -62,7 +62,13 @@ impl Repository {
         let deadline = self.0.clock.now() + patience;
         for _ in 0..LOOKS {
             let left = deadline.since(self.0.clock.now());
-            let opened = Box::pin(self.open(caller, source, Wanted::Whole, left, FromOrigin::Fetched)).await?;
+            let request = DownloadRequest {
+                wanted: Wanted::Whole,
+                patience: left,
+                from_origin: FromOrigin::Fetched,
+                redacted: RedactedMedia::Hidden,
+            };
+            let opened = Box::pin(self.open(caller, source, request)).await?;
             let Opened::Stored(media) = opened else { return Err(OpenError::NotYetUploaded.into()) };
             if media.record().lifetime.is_ephemeral() {
                 return Err(CopyError::Ephemeral);

@@ -78,6 +78,7 @@ use self::{
     said::Words,
     stream::RoomReading,
     thumbnail::CachedThumbnail,
+    visibility::Sights,
     waiting::WaitingRoom,
 };
 pub use self::{
@@ -91,7 +92,7 @@ pub use self::{
     erase::erase_alone,
     fulfil::{Completion, FulfilError, Fulfilled, Kept, RETRY_WHILE_RECEIVING, Resumable},
     media_use::ClientFamily,
-    open::{OpenError, Opened, OpenedArriving, OpenedMedia},
+    open::{DownloadRequest, OpenError, Opened, OpenedArriving, OpenedMedia},
     rates::{Rate, RateLimited},
     receive::{BodyError, ReceiveError, Received, Upload, UploadKind},
     remote::{FromOrigin, RemoteError},
@@ -104,6 +105,7 @@ pub use self::{
     stream::Transaction,
     thumbnail::{OpenedThumbnail, ThumbnailRequest, ThumbnailsError},
     unrestricted::UnrestrictedError,
+    visibility::RedactedMedia,
     waiting::{WaitingLimits, Wanted},
 };
 
@@ -222,6 +224,7 @@ struct Inner {
     /// Changes when more is known of rooms or of events: see [`Inner::heard_of_rooms`].
     heard: watch::Sender<()>,
     turns: Turns,
+    sights: Sights,
     /// Held by whoever removes files of what was deleted.
     removing: tokio::sync::Mutex<()>,
     /// Whether somebody is about to.
@@ -277,6 +280,7 @@ impl Repository {
             words: Words::default(),
             heard: watch::Sender::default(),
             turns: Turns::default(),
+            sights: Sights::default(),
             removing: tokio::sync::Mutex::default(),
             removal_is_due: AtomicBool::new(false),
             asking: tokio::sync::Mutex::default(),

@@ -29,6 +29,9 @@ pub struct Metrics {
     removals_pending: Gauge,
     ephemeral_deleted: Counter,
     ephemeral_ended: Counter,
+    judged_visible: Counter,
+    judged_hidden: Counter,
+    judged_undecided: Counter,
     restricted_unattached: Counter,
     copies: Counter,
     servers_refused: Counter,
@@ -123,6 +126,21 @@ impl Metrics {
         );
         registry.register("ephemeral_deleted", "Ephemeral media that was deleted", self.ephemeral_deleted.clone());
         registry.register("ephemeral_ended", "Ephemeral media that its owner forgot", self.ephemeral_ended.clone());
+        registry.register(
+            "judged_visible",
+            "Requests for restricted media by those who may see it",
+            self.judged_visible.clone(),
+        );
+        registry.register(
+            "judged_hidden",
+            "Requests for restricted media by those who may not see it, or whom the homeserver does not know",
+            self.judged_hidden.clone(),
+        );
+        registry.register(
+            "judged_undecided",
+            "Requests for restricted media that were refused because the homeserver did not say who may see it",
+            self.judged_undecided.clone(),
+        );
         registry.register(
             "restricted_unattached",
             "Restricted media that was removed because it was attached to nothing in time",
@@ -271,6 +289,18 @@ impl Metrics {
     /// Restricted media went because nobody attached it.
     pub(crate) fn unattached(&self, media: usize) {
         self.restricted_unattached.inc_by(media as u64);
+    }
+
+    pub(crate) fn judged_visible(&self) {
+        self.judged_visible.inc();
+    }
+
+    pub(crate) fn judged_hidden(&self) {
+        self.judged_hidden.inc();
+    }
+
+    pub(crate) fn judged_undecided(&self) {
+        self.judged_undecided.inc();
     }
 
     pub(crate) fn fetch_began(&self) {

@@ -7,6 +7,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use tintype_domain::{Audience, Mxc, Requester, Timestamp};
 use tintype_federation::FetchError;
+use tintype_homeserver::Refusal;
 use tintype_storage::{
     blobs::{BlobFile, BlobsError, Location},
     records::{Body, FoundMedia, MediaKind, MediaRecord, RecordsError, RemoteKey, Reservation},
@@ -19,7 +20,7 @@ use crate::{
     rates::Action,
     remote::{FromOrigin, Lost, Remote, RemoteError, original},
     thumbnail::CachedThumbnail,
-    visibility::{Admission, Restriction},
+    visibility::{Admission, RedactedMedia, Restriction},
     waiting::{Wanted, Woken},
 };
 
@@ -37,6 +38,19 @@ impl OpenedMedia {
     pub fn record(&self) -> &MediaRecord {
         self.record.record()
     }
+}
+
+/// What a download asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DownloadRequest {
+    /// What has to be there before it is answered.
+    pub wanted: Wanted,
+    /// How long it waits for that.
+    pub patience: Duration,
+    /// Whether media of other servers is fetched for it.
+    pub from_origin: FromOrigin,
+    /// What is wanted of media whose event was redacted.
+    pub redacted: RedactedMedia,
 }
 
 /// Media that the caller may have, of which there is at least a beginning.
@@ -78,6 +92,15 @@ pub enum OpenError {
     /// It is restricted, and the requester may not see what it is attached to (MSC3911).
     #[error("the media is not visible to you")]
     NotVisible,
+    /// Its event was redacted: the requester may see the event, but not what was redacted of it.
+    #[error("the media was redacted, and is shown only to those who may redact in its room")]
+    RedactedForOthers,
+    /// Nobody can say at the moment whether the requester may see it.
+    #[error("it cannot be decided who may see the media: {0}")]
+    Undecided(String),
+    /// The homeserver does not accept the requester's token, in its own words.
+    #[error("the homeserver refuses the access token")]
+    TokenRefused(Refusal),
     /// It is another server's, with which none of ours speaks.
     #[error("there is no media from this server")]
     NotAPeer,
@@ -230,27 +253,20 @@ enum Admitted {
 }
 
 impl Repository {
-    /// Opens media for the caller. Media that was promised is waited for, no longer than `patience`, until there is what
+    /// Opens media for the caller. Media that was promised is waited for, no longer than is asked for, until there is what
     /// is wanted of it.
     ///
     /// # Errors
     /// An [`OpenError`].
-    pub async fn open(
-        &self,
-        caller: &Caller,
-        mxc: &Mxc,
-        wanted: Wanted,
-        patience: Duration,
-        from_origin: FromOrigin,
-    ) -> Result<Opened, OpenError> {
+    pub async fn open(&self, caller: &Caller, mxc: &Mxc, request: DownloadRequest) -> Result<Opened, OpenError> {
         self.0.limiters.check(Action::Download, caller)?;
-        let deadline = self.deadline(patience);
-        let mut outcome = self.open_by(caller, mxc, wanted, deadline, from_origin).await;
+        let deadline = self.deadline(request.patience);
+        let mut outcome = self.open_by(caller, mxc, request, deadline).await;
         for lost in [Lost::Perhaps, Lost::Certainly] {
             match outcome {
                 Err(OpenError::Storage(error)) if error.is_removed() && !self.0.is_ours(mxc) => {
                     Box::pin(self.find_anew(mxc, lost)).await;
-                    outcome = Box::pin(self.open_by(caller, mxc, wanted, deadline, from_origin)).await;
+                    outcome = Box::pin(self.open_by(caller, mxc, request, deadline)).await;
                 }
                 outcome => return outcome,
             }
@@ -262,14 +278,13 @@ impl Repository {
         &self,
         caller: &Caller,
         mxc: &Mxc,
-        wanted: Wanted,
+        request: DownloadRequest,
         deadline: Timestamp,
-        from_origin: FromOrigin,
     ) -> Result<Opened, OpenError> {
         if let Some(record) = self.0.media.get(mxc) {
             return self.opened(caller, mxc, record).await;
         }
-        match Box::pin(self.find(caller, mxc, deadline, wanted, from_origin)).await? {
+        match Box::pin(self.find(caller, mxc, request, deadline)).await? {
             Admitted::Stored(record) => self.opened(caller, mxc, record).await,
             Admitted::Arriving(arriving, audience) => {
                 let counted = Arc::new(self.0.metrics.download_streams());
@@ -293,7 +308,13 @@ impl Repository {
         if let Some(record) = self.0.media.get(mxc) {
             return self.unless_frozen(caller, mxc, record);
         }
-        match Box::pin(self.find(caller, mxc, self.deadline(patience), Wanted::Whole, FromOrigin::Fetched)).await? {
+        let request = DownloadRequest {
+            wanted: Wanted::Whole,
+            patience,
+            from_origin: FromOrigin::Fetched,
+            redacted: RedactedMedia::Hidden,
+        };
+        match Box::pin(self.find(caller, mxc, request, self.deadline(patience))).await? {
             Admitted::Stored(record) => self.unless_frozen(caller, mxc, record),
             Admitted::Arriving(..) | Admitted::Reserved => Err(OpenError::NotYetUploaded),
             Admitted::Nothing => Err(OpenError::NotFound),
@@ -385,16 +406,16 @@ impl Repository {
         &self,
         caller: &Caller,
         mxc: &Mxc,
+        request: DownloadRequest,
         patience: Duration,
-        wanted: Wanted,
-        from_origin: FromOrigin,
     ) -> Result<Admitted, OpenError> {
+        let DownloadRequest { wanted, from_origin, redacted, .. } = request;
         if !self.0.is_elsewhere(mxc) || matches!(caller.requester, Requester::Server(_)) {
             return Ok(Admitted::Nothing);
         }
         let key = original(mxc);
         if let Some(kept) = self.find_kept(&key).await? {
-            self.admit_to_stored(caller, mxc, &kept).await?;
+            self.admit_to_stored(caller, mxc, &kept, redacted).await?;
             return Ok(Admitted::Stored(kept));
         }
         if self.is_frozen(caller, mxc, self.0.clock.now()) {
@@ -405,14 +426,14 @@ impl Repository {
         }
         Ok(match self.fetched(caller, &key, wanted, patience).await? {
             Remote::Stored(stored) => {
-                self.admit_to_stored(caller, mxc, &stored).await?;
+                self.admit_to_stored(caller, mxc, &stored, redacted).await?;
                 Admitted::Stored(stored)
             }
             Remote::Arriving(arriving) => {
                 let audience = arriving.audience.clone();
                 let restriction = Restriction { audience: audience.clone(), uploader: None, redacted_at: None };
                 if audience.is_restricted() {
-                    self.admit(caller, mxc, &restriction).await?;
+                    self.admit(caller, mxc, &restriction, redacted).await?;
                 }
                 Admitted::Arriving(arriving, audience)
             }
@@ -425,9 +446,10 @@ impl Repository {
         caller: &Caller,
         mxc: &Mxc,
         media: &CachedMedia,
+        redacted: RedactedMedia,
     ) -> Result<(), OpenError> {
         if let Some(restriction) = Restriction::of(&media.record) {
-            self.admit(caller, mxc, &restriction).await?;
+            self.admit(caller, mxc, &restriction, redacted).await?;
         }
         // It was taken away while this was asked.
         if media.life.as_ref().is_some_and(Life::is_over) { Err(OpenError::NotFound) } else { Ok(()) }
@@ -439,14 +461,14 @@ impl Repository {
         &self,
         caller: &Caller,
         mxc: &Mxc,
+        request: DownloadRequest,
         deadline: Timestamp,
-        wanted: Wanted,
-        from_origin: FromOrigin,
     ) -> Result<Admitted, OpenError> {
         if !self.0.is_ours(mxc) {
             let patience = deadline.since(self.0.clock.now());
-            return self.find_remote(caller, mxc, patience, wanted, from_origin).await;
+            return self.find_remote(caller, mxc, request, patience).await;
         }
+        let DownloadRequest { wanted, redacted, .. } = request;
         let (waiting, clock) = (&self.0.waiting, &self.0.clock);
         let mut waiter = None;
         loop {
@@ -455,7 +477,7 @@ impl Repository {
             let found = self.look(mxc, wanted).await?;
             let (audience, admission) = match self.restriction(mxc, &found).await? {
                 Some(restriction) => {
-                    let admission = self.admit(caller, mxc, &restriction).await?;
+                    let admission = self.admit(caller, mxc, &restriction, redacted).await?;
                     (restriction.audience, admission)
                 }
                 None => (Audience::Everyone, Admission::Admitted),

@@ -13,7 +13,7 @@ use crate::{
     open::CachedMedia,
     remote::{Lost, Remote, original},
     thumbnail::{CachedThumbnail, Insertion, known_type},
-    visibility::Restriction,
+    visibility::{RedactedMedia, Restriction},
 };
 
 impl Repository {
@@ -44,7 +44,7 @@ impl Repository {
             };
             self.0.fetches.used(&remote_key(&key), self.0.clock.now());
             if let Some(restriction) = &found.restriction {
-                self.admit(caller, &key.mxc, restriction).await?;
+                self.admit(caller, &key.mxc, restriction, RedactedMedia::Hidden).await?;
             }
             let life = found.may_end().then_some(life);
             if life.as_ref().is_some_and(Life::is_over) {
@@ -111,7 +111,7 @@ impl Repository {
             // Nothing is made for those from whom it would be kept.
             Some(media) if self.is_frozen(caller, &key.mxc, media.record().created_at) => Err(ThumbnailsError::Frozen),
             Some(media) => {
-                self.admit_to_stored(caller, &key.mxc, &media).await?;
+                self.admit_to_stored(caller, &key.mxc, &media, RedactedMedia::Hidden).await?;
                 self.made_from(&media, key, request).await.map(Some)
             }
             None => Ok(None),
@@ -143,7 +143,7 @@ impl Repository {
         }
         match self.fetched(caller, &original(&key.mxc), Wanted::Whole, patience).await? {
             Remote::Stored(media) => {
-                self.admit_to_stored(caller, &key.mxc, &media).await?;
+                self.admit_to_stored(caller, &key.mxc, &media, RedactedMedia::Hidden).await?;
                 self.made_from(&media, key, request).await
             }
             Remote::Arriving(_) => Err(ThumbnailsError::NotYetUploaded),

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tintype_domain::{Audience, ContentHash, Lifetime, Mxc, Timestamp};
+use tintype_homeserver::Refusal;
 use tintype_storage::{
     blobs::{BlobsError, Location},
     records::{
@@ -65,6 +66,12 @@ pub enum ThumbnailsError {
     /// The media is restricted, and the requester may not see what it is attached to (MSC3911).
     #[error("the media is not visible to you")]
     NotVisible,
+    /// Nobody can say at the moment whether the requester may see the media.
+    #[error("it cannot be decided who may see the media: {0}")]
+    Undecided(String),
+    /// The homeserver does not accept the requester's token, in its own words.
+    #[error("the homeserver refuses the access token")]
+    TokenRefused(Refusal),
     /// The media is another server's, with which none of ours speaks.
     #[error("there is no media from this server")]
     NotAPeer,
@@ -94,7 +101,10 @@ impl From<OpenError> for ThumbnailsError {
             OpenError::RateLimited(limited) => Self::RateLimited(limited),
             OpenError::NotFound => Self::NotFound,
             OpenError::Frozen => Self::Frozen,
-            OpenError::NotVisible => Self::NotVisible,
+            // What is redacted is never asked for as a thumbnail.
+            OpenError::NotVisible | OpenError::RedactedForOthers => Self::NotVisible,
+            OpenError::Undecided(why) => Self::Undecided(why),
+            OpenError::TokenRefused(refusal) => Self::TokenRefused(refusal),
             OpenError::NotAPeer => Self::NotAPeer,
             OpenError::TooLarge => Self::RemoteTooLarge("it is more than is taken from other servers".to_owned()),
             OpenError::OriginFailed(why) => Self::OriginFailed(why),

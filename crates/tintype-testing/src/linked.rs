@@ -2,6 +2,7 @@
 //! given it, and not how it came to be so.
 
 use bytes::Bytes;
+use serde_json::Value;
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tintype_domain::{Audience, ContentHash, Lifetime, Mxc, OwnedServerName, OwnedUserId, Timestamp};
 use tintype_storage::records::{
@@ -130,6 +131,30 @@ impl TestServer {
         .execute(&mut database)
         .await
         .expect("the event can be recorded");
+    }
+
+    /// Records what a user is to a room, as the homeserver's events told it.
+    ///
+    /// # Panics
+    /// If it cannot be recorded.
+    pub async fn know_member(&self, room: &str, user_id: &str, membership: &str, sender: &str, stripped: &Value) {
+        let mut database = self.database().await;
+        sqlx::query(
+            "INSERT INTO room_members
+                 (tenant, room_id, user_id, server_name, membership, event_id, sender, position, since, streamed, stripped)
+             VALUES ($1, $2, $3, $4, $5, '$member', $6, 1, 1, 1, $7)
+             ON CONFLICT (tenant, room_id, user_id) DO UPDATE SET membership = $5, sender = $6, stripped = $7",
+        )
+        .bind(self.name().as_str())
+        .bind(room)
+        .bind(user_id)
+        .bind(user(user_id).server_name().as_str())
+        .bind(membership)
+        .bind(sender)
+        .bind(stripped.to_string())
+        .execute(&mut database)
+        .await
+        .expect("the member can be recorded");
     }
 
     /// Records that an event was redacted.

@@ -7,12 +7,15 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, Request, Version},
     response::Response,
 };
+use tintype_http::query::Query;
 use tintype_http::{
     conditional::{ETag, range_applies},
     disposition::{disposition_for, format},
     range::{ByteRange, requested_of_unknown_length},
 };
-use tintype_repository::{Arriving, Caller, Content, FromOrigin, OpenError, Opened, OpenedArriving, Wanted};
+use tintype_repository::{
+    Arriving, Caller, Content, DownloadRequest, FromOrigin, OpenError, Opened, OpenedArriving, RedactedMedia, Wanted,
+};
 
 use crate::{
     Api,
@@ -46,7 +49,9 @@ pub(crate) async fn download(
     let patience = Patience::asked(head.request.uri().query())?;
     // The end of an answer without a length is the end of the connection in HTTP/1.0: a stump would look whole.
     let wanted = if head.request.version() < Version::HTTP_11 { Wanted::Whole } else { Wanted::Beginning };
-    let opened = api.parts.repository.open(caller, &path.mxc, wanted, patience.time, from_origin).await;
+    let redacted = redacted_media(head.request.uri().query())?;
+    let request = DownloadRequest { wanted, patience: patience.time, from_origin, redacted };
+    let opened = api.parts.repository.open(caller, &path.mxc, request).await;
     let mut stored = api.parts.clock.now();
     let representation = match opened.map_err(|error| patience.refusal(error.into()))? {
         Opened::Stored(media) => {
@@ -75,6 +80,16 @@ pub(crate) async fn download(
     };
     let response = respond(&head.request, &representation, &*api.parts.randomness);
     Ok(Outcome::Served { stored }.noted(response))
+}
+
+/// Whether media is wanted although its event was redacted (`allow_redacted_media`, MSC3911).
+fn redacted_media(query: Option<&str>) -> Result<RedactedMedia, MatrixError> {
+    const NAME: &str = "allow_redacted_media";
+    if !query.is_some_and(|query| query.contains(NAME)) {
+        return Ok(RedactedMedia::Hidden);
+    }
+    let wanted = Query::parse(query)?.bool(NAME)?;
+    Ok(if wanted == Some(true) { RedactedMedia::Wanted } else { RedactedMedia::Hidden })
 }
 
 /// The bytes of media that is arriving. Where nobody knows how many there will be, a range gets what has arrived of it,

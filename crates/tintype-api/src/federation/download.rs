@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use tintype_http::disposition::{disposition_for, format};
-use tintype_repository::{Arriving, Content, FromOrigin, Opened, Wanted};
+use tintype_repository::{Arriving, Content, DownloadRequest, FromOrigin, Opened, RedactedMedia, Wanted};
 
 use super::{Media, mixed};
 use crate::{Api, client::download::content_type, edge::Head, error::MatrixError, patience::Patience};
@@ -20,7 +20,10 @@ pub(crate) async fn get(State(api): State<Arc<Api>>, head: Head) -> Result<Respo
     let patience = Patience::asked(head.request.uri().query())?;
     // As for clients: with HTTP/1.0 a stump would look whole.
     let wanted = if head.request.version() < Version::HTTP_11 { Wanted::Whole } else { Wanted::Beginning };
-    let opened = api.parts.repository.open(&asking.caller, &mxc, wanted, patience.time, FromOrigin::CachedOnly).await;
+    // What is redacted is never shown to other servers.
+    let redacted = RedactedMedia::Hidden;
+    let request = DownloadRequest { wanted, patience: patience.time, from_origin: FromOrigin::CachedOnly, redacted };
+    let opened = api.parts.repository.open(&asking.caller, &mxc, request).await;
     let (lifetime, audience, declared, filename, media) =
         match opened.map_err(|error| patience.refusal(error.into()))? {
             Opened::Stored(media) => {

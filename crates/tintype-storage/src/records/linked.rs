@@ -7,7 +7,7 @@
 use sqlx::{FromRow, SqliteConnection};
 use tintype_domain::{Audience, EventId, Mxc, OwnedEventId, OwnedRoomId, OwnedUserId, Timestamp, UserId};
 
-use super::{Records, RecordsError};
+use super::{Records, RecordsError, Statement};
 
 /// Who may see a piece of restricted media of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,6 +133,22 @@ impl Records {
         .transpose()
     }
 
+    /// Puts what is learned of an event to what is known of it: what was known stays.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn learn_event(&self, event_id: OwnedEventId, event: LinkedEvent) -> Result<(), RecordsError> {
+        self.write(LearnEvent { event_id, event }).await
+    }
+
+    /// Records that an event is redacted, from now on if it was not known before.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn note_redacted(&self, event_id: OwnedEventId, now: Timestamp) -> Result<(), RecordsError> {
+        self.write(NoteRedacted { event_id, now }).await
+    }
+
     /// Media of ours that is attached to an event.
     ///
     /// # Errors
@@ -144,6 +160,40 @@ impl Records {
                 .fetch_all(&self.readers)
                 .await?;
         rows.into_iter().map(|(server_name, media_id)| mxc_from(&server_name, &media_id)).collect()
+    }
+}
+
+struct LearnEvent {
+    event_id: OwnedEventId,
+    event: LinkedEvent,
+}
+
+impl Statement for LearnEvent {
+    type Output = ();
+
+    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
+        learn_event(connection, &self.event_id, &self.event).await
+    }
+}
+
+struct NoteRedacted {
+    event_id: OwnedEventId,
+    now: Timestamp,
+}
+
+impl Statement for NoteRedacted {
+    type Output = ();
+
+    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
+        sqlx::query(
+            "INSERT INTO linked_events (event_id, redacted_at) VALUES ($1, $2)
+             ON CONFLICT (event_id) DO UPDATE SET redacted_at = COALESCE(linked_events.redacted_at, $2)",
+        )
+        .bind(self.event_id.as_str())
+        .bind(self.now.as_millis())
+        .execute(connection)
+        .await?;
+        Ok(())
     }
 }
 

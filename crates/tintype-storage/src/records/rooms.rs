@@ -132,10 +132,25 @@ pub struct RoomCounts {
 
 #[derive(FromRow)]
 struct MemberRow {
+    room_id: String,
     membership: String,
     event_id: Option<String>,
     sender: Option<String>,
     stripped: Option<String>,
+}
+
+impl MemberRow {
+    fn into_member(self, user: &UserId) -> Result<Member, RecordsError> {
+        let inconsistent = || RecordsError::Inconsistent(format!("the membership of {user} in {}", self.room_id));
+        let stripped = self.stripped.as_deref().map(serde_json::from_str::<Vec<Value>>).transpose();
+        let stripped = stripped.map_err(|_| inconsistent())?.unwrap_or_default();
+        Ok(Member {
+            membership: Membership::parse(&self.membership).ok_or_else(inconsistent)?,
+            event_id: self.event_id.as_deref().map(OwnedEventId::try_from).transpose().map_err(|_| inconsistent())?,
+            sender: self.sender.as_deref().map(OwnedUserId::try_from).transpose().map_err(|_| inconsistent())?,
+            stripped: stripped.iter().filter_map(StrippedState::from_json).collect(),
+        })
+    }
 }
 
 impl Records {
@@ -183,7 +198,7 @@ impl Records {
         user: &UserId,
     ) -> Result<Option<Member>, RecordsError> {
         let row: Option<MemberRow> = sqlx::query_as(
-            "SELECT membership, event_id, sender, stripped FROM room_members
+            "SELECT room_id, membership, event_id, sender, stripped FROM room_members
              WHERE tenant = $1 AND room_id = $2 AND user_id = $3",
         )
         .bind(tenant.as_str())
@@ -191,18 +206,23 @@ impl Records {
         .bind(user.as_str())
         .fetch_optional(&self.readers)
         .await?;
-        let inconsistent = || RecordsError::Inconsistent(format!("the membership of {user} in {room}"));
-        row.map(|row| {
-            let stripped = row.stripped.map(|stripped| serde_json::from_str::<Vec<Value>>(&stripped)).transpose();
-            let stripped = stripped.map_err(|_| inconsistent())?.unwrap_or_default();
-            Ok(Member {
-                membership: Membership::parse(&row.membership).ok_or_else(inconsistent)?,
-                event_id: row.event_id.map(OwnedEventId::try_from).transpose().map_err(|_| inconsistent())?,
-                sender: row.sender.map(OwnedUserId::try_from).transpose().map_err(|_| inconsistent())?,
-                stripped: stripped.iter().filter_map(StrippedState::from_json).collect(),
-            })
-        })
-        .transpose()
+        row.map(|row| row.into_member(user)).transpose()
+    }
+
+    /// What a user of `tenant` is to rooms that they are invited to, or knock on, and that show them something.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn invitations(&self, tenant: &ServerName, user: &UserId) -> Result<Vec<Member>, RecordsError> {
+        let rows: Vec<MemberRow> = sqlx::query_as(
+            "SELECT room_id, membership, event_id, sender, stripped FROM room_members
+             WHERE user_id = $2 AND membership IN ('invite', 'knock') AND tenant = $1 AND stripped IS NOT NULL",
+        )
+        .bind(tenant.as_str())
+        .bind(user.as_str())
+        .fetch_all(&self.readers)
+        .await?;
+        rows.into_iter().map(|row| row.into_member(user)).collect()
     }
 
     /// A user of `tenant` who is joined to a room, as whom it can be asked about; none if none is known.

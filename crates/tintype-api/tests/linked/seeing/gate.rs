@@ -3,26 +3,13 @@
 use std::time::Duration;
 
 use tintype_domain::Audience;
-use tintype_testing::{Client, Response, TestServer, paths, pictures};
+use tintype_testing::{Response, TestServer, linked::Event, paths, pictures};
 
-use super::{not_found, not_visible};
+use super::{every_way, not_found, not_visible};
 use crate::federation::{ask, pair};
 
 const MXC: &str = "mxc://localhost/restricted";
 const ALICE: &str = "@alice:localhost";
-
-/// All ways to ask for the bytes of some media with a token.
-async fn every_way(client: &Client, mxc: &tintype_domain::Mxc) -> [Response; 6] {
-    let (download, thumbnail) = (paths::download(mxc), paths::thumbnail(mxc, "width=64&height=64"));
-    [
-        client.get(download.as_str()).await,
-        client.head(download.as_str()).await,
-        client.get(download.as_str()).header("range", "bytes=0-3").await,
-        client.get(download.as_str()).header("if-none-match", "*").await,
-        client.get(thumbnail.as_str()).await,
-        client.head(thumbnail.as_str()).await,
-    ]
-}
 
 #[tokio::test]
 async fn unattached_media_is_given_to_its_uploader_and_kept_by_nobody_on_the_way() {
@@ -163,7 +150,7 @@ async fn media_whose_event_was_redacted_is_not_found_by_its_uploader_either() {
     let server = TestServer::start().await;
     let alice = server.user("alice").await;
     let mxc = server.store_restricted(MXC, ALICE, pictures::jpeg(100, 80), "image/jpeg").await;
-    let event = tintype_testing::linked::Event {
+    let event = Event {
         id: "$event",
         room: Some("!room:localhost"),
         sender: Some(ALICE),
