@@ -4,7 +4,7 @@
 //! that runs does it, since it alone knows what is remembered and read; a command does it only where none runs. Both do it
 //! in steps, and what is interrupted goes on where it was.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tintype_domain::{Clock, OwnedUserId, UserId};
 use tintype_storage::{
@@ -19,6 +19,9 @@ use crate::{Repository, StorageError, background::Observed, sweep::AFTER_A_FAILU
 /// Pieces of media erased in one transaction, so that other writes need not wait for long.
 const AT_ONCE: u32 = 500;
 
+/// How long after an account ended uploads that were under way then may still have been recorded.
+const LATE: Duration = Duration::from_hours(1);
+
 impl Repository {
     /// Erases all that a user uploaded, or reserved a URI for, soon and surely: when this returns it is written down, and it
     /// is done in the background, if need be after a restart.
@@ -28,7 +31,21 @@ impl Repository {
     pub async fn erase(&self, user_id: &UserId) -> Result<(), StorageError> {
         self.0.records.request_erasure(user_id.to_owned(), self.0.clock.now()).await?;
         self.erase_soon();
+        self.erase_again(user_id.to_owned());
         Ok(())
+    }
+
+    /// Whoever was let in before the account ended may still have been uploading. A restart ends that as well.
+    fn erase_again(&self, user_id: OwnedUserId) {
+        let observed: Observed = Arc::downgrade(&self.0);
+        let alarm = self.0.clock.reaches(self.0.clock.now() + LATE);
+        self.0.background.while_open(async move {
+            alarm.await;
+            let Some(inner) = observed.upgrade() else { return };
+            if let Err(error) = Self(inner).erase_now(user_id).await {
+                tracing::warn!(%error, "what a user uploaded while the account ended could not be erased");
+            }
+        });
     }
 
     /// Erases whoever is to be erased, in the background.
@@ -52,7 +69,8 @@ impl Repository {
                 return Ok(());
             }
             for user_id in due {
-                self.erase_now(user_id).await?;
+                self.erase_now(user_id.clone()).await?;
+                self.report(&user_id).await?;
             }
         }
     }
@@ -67,11 +85,14 @@ impl Repository {
                 Ok::<_, StorageError>(removed.more)
             });
             if !step.await.unwrap_or(Err(RecordsError::Closed.into()))? {
-                break;
+                return Ok(());
             }
         }
+    }
+
+    async fn report(&self, user_id: &UserId) -> Result<(), StorageError> {
         self.0.metrics.erased();
-        if let Some(erasure) = self.0.records.find_erasure(&user_id).await? {
+        if let Some(erasure) = self.0.records.find_erasure(user_id).await? {
             tracing::info!(user = %user_id, media = erasure.media, bytes = erasure.bytes, "a user was erased");
         }
         Ok(())

@@ -102,7 +102,7 @@ pub(super) async fn passed_on(
             }
             let is_done = answer.as_ref().is_ok_and(|answer| answer.status() == StatusCode::OK);
             if let Some(user) = user.filter(|_| is_done && erases) {
-                erase(&user);
+                erase(&api, &user).await;
             }
             answer
         }
@@ -134,6 +134,11 @@ fn wants_erasure(body: &[u8]) -> bool {
 }
 
 /// Begins to remove what a user uploaded, who wanted it gone with the account.
-fn erase(user: &User) {
-    tracing::warn!(user = %user.user_id, "an account was deactivated with `erase`: run `tintype user erase` for it");
+async fn erase(api: &Api, user: &User) {
+    if let Err(error) = api.parts.repository.erase(&user.user_id).await {
+        tracing::error!(
+            user = %user.user_id, %error,
+            "an account was deactivated with `erase`, which could not be written down: run `tintype user erase` for it"
+        );
+    }
 }
