@@ -19,8 +19,9 @@ use crate::{Repository, StorageError, background::Observed, sweep::AFTER_A_FAILU
 /// Pieces of media erased in one transaction, so that other writes need not wait for long.
 const AT_ONCE: u32 = 500;
 
-/// How long after an account ended uploads that were under way then may still have been recorded.
-const LATE: Duration = Duration::from_hours(1);
+/// How long after an account ended it is looked for uploads that were under way then. No longer: the account may be given
+/// back.
+const LATE: Duration = Duration::from_mins(10);
 
 impl Repository {
     /// Erases all that a user uploaded, or reserved a URI for, soon and surely: when this returns it is written down, and it

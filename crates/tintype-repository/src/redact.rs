@@ -20,8 +20,11 @@ use tokio::time::sleep;
 
 use crate::{Accounts, Fate, Inner, Repository, StorageError, background::Observed, sweep::AFTER_A_FAILURE};
 
-/// Redactions decided in one transaction, and asked about before it is looked again which are due.
+/// Redactions decided, and redacted events whose media is removed, in one transaction.
 const AT_ONCE: u32 = 100;
+
+/// Redactions that are asked about before it is looked again which are due: those that something is linked to come first.
+const ASKED_AT_ONCE: u32 = 16;
 
 /// Questions about redactions that the homeserver is asked at the same time.
 const QUESTIONS: usize = 4;
@@ -114,6 +117,7 @@ impl Repository {
     /// What belongs to events that are redacted from now on is cut from those who read it.
     async fn cut(&self, redacted: &[RedactedEvent]) {
         let inner = &self.0;
+        self.forget_visibility();
         inner.metrics.redactions_applied(redacted.len());
         for event in redacted {
             tracing::debug!(event = %event.event_id, media = event.media.len(), copies = event.copies.len(), "redacted");
@@ -135,7 +139,7 @@ impl Repository {
 
     async fn ask_about_redactions(&self) -> Result<(), StorageError> {
         loop {
-            let due = self.0.records.redactions_due(self.0.clock.now(), AT_ONCE).await?;
+            let due = self.0.records.redactions_due(self.0.clock.now(), ASKED_AT_ONCE).await?;
             if due.is_empty() {
                 break;
             }

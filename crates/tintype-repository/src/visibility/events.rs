@@ -4,6 +4,8 @@
 //! be what they see of the room: it is visible, too, where it is the current state that the homeserver shows them, or
 //! belongs to what an invitation shows.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 use tintype_domain::{EventId, Mxc, RoomId};
 use tintype_homeserver::QuestionError;
@@ -14,7 +16,7 @@ use super::{
     location::Located,
     sights::{Shown, Sight},
 };
-use crate::{OpenError, Repository};
+use crate::{OpenError, Repository, redact::is_redacted};
 
 /// A state event, by what names it within its room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +61,7 @@ impl Repository {
             None => self.sees(viewer, mxc, room, event_id, state).await?,
         };
         if shown == Shown::Redacted && !is_known {
-            self.note_redacted(event_id).await?;
+            self.saw_redacted(event_id).await.map_err(|error| OpenError::Storage(Arc::new(error)))?;
         }
         match redacted {
             _ if shown == Shown::AsItIs && !is_known => Ok(Admission::Admitted),
@@ -74,16 +76,6 @@ impl Repository {
     /// Whether the viewer administers the server that keeps this media, which may be one of several here.
     fn administers(&self, viewer: &Viewer<'_>, mxc: &Mxc) -> bool {
         viewer.user.admin && (mxc.server_name == viewer.server.name || !self.0.is_ours(mxc))
-    }
-
-    /// A homeserver showed this event as redacted: from now on nobody is given what belongs to it.
-    async fn note_redacted(&self, event_id: &EventId) -> Result<(), OpenError> {
-        self.0.records.note_redacted(event_id.to_owned(), self.0.clock.now()).await?;
-        for mxc in self.0.records.media_of_event(event_id).await? {
-            self.0.lives.end(&mxc);
-            self.0.waiting.call(&mxc);
-        }
-        Ok(())
     }
 
     /// How the viewer sees the event.
@@ -135,9 +127,8 @@ pub(super) fn is_this(event: &Map<String, Value>, event_id: &EventId) -> bool {
 }
 
 impl Shown {
-    /// As a homeserver shows this event (client-server API, "Redactions").
+    /// As a homeserver shows this event.
     pub(super) fn of(event: &Map<String, Value>) -> Self {
-        let because = event.get("unsigned").and_then(|unsigned| unsigned.get("redacted_because"));
-        if because.is_some_and(|because| !because.is_null()) { Self::Redacted } else { Self::AsItIs }
+        if is_redacted(event) { Self::Redacted } else { Self::AsItIs }
     }
 }

@@ -263,10 +263,11 @@ async fn bury(
         .bind(now.as_millis())
         .execute(&mut *connection)
         .await?;
-    sqlx::query("DELETE FROM linked_media WHERE server_name = $1 AND media_id = $2")
-        .bind(server_name)
-        .bind(media_id)
-        .execute(connection)
-        .await?;
+    for forget in [
+        "DELETE FROM linked_media WHERE server_name = $1 AND media_id = $2",
+        "DELETE FROM named_media WHERE server_name = $1 AND media_id = $2",
+    ] {
+        sqlx::query(forget).bind(server_name).bind(media_id).execute(&mut *connection).await?;
+    }
     Ok(())
 }

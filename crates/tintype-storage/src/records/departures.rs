@@ -105,10 +105,13 @@ impl Statement for RemoveDeparted {
             if somebody_is_there {
                 continue;
             }
-            let events: Vec<(String,)> = sqlx::query_as("SELECT event_id FROM linked_events WHERE room_id = $1")
-                .bind(&room_id)
-                .fetch_all(&mut *connection)
-                .await?;
+            let events: Vec<(String,)> = sqlx::query_as(
+                "SELECT DISTINCT e.event_id FROM linked_events e JOIN remote_cache r ON r.audience_id = e.event_id
+                 WHERE e.room_id = $1",
+            )
+            .bind(&room_id)
+            .fetch_all(&mut *connection)
+            .await?;
             for (event_id,) in events {
                 removed.copies.extend(forget_of_event(connection, &event_id, self.now).await?);
             }

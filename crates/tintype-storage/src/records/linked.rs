@@ -141,14 +141,6 @@ impl Records {
         self.write(LearnEvent { event_id, event }).await
     }
 
-    /// Records that an event is redacted, from now on if it was not known before.
-    ///
-    /// # Errors
-    /// [`RecordsError`] if the database fails.
-    pub async fn note_redacted(&self, event_id: OwnedEventId, now: Timestamp) -> Result<(), RecordsError> {
-        self.write(NoteRedacted { event_id, now }).await
-    }
-
     /// Media of ours that is attached to an event.
     ///
     /// # Errors
@@ -173,27 +165,6 @@ impl Statement for LearnEvent {
 
     async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
         learn_event(connection, &self.event_id, &self.event).await
-    }
-}
-
-struct NoteRedacted {
-    event_id: OwnedEventId,
-    now: Timestamp,
-}
-
-impl Statement for NoteRedacted {
-    type Output = ();
-
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
-        sqlx::query(
-            "INSERT INTO linked_events (event_id, redacted_at) VALUES ($1, $2)
-             ON CONFLICT (event_id) DO UPDATE SET redacted_at = COALESCE(linked_events.redacted_at, $2)",
-        )
-        .bind(self.event_id.as_str())
-        .bind(self.now.as_millis())
-        .execute(connection)
-        .await?;
-        Ok(())
     }
 }
 
