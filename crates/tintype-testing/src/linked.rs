@@ -197,6 +197,29 @@ impl TestServer {
         event
     }
 
+    /// Whether media of ours is recorded, whoever may see it.
+    ///
+    /// # Panics
+    /// If the records cannot be read.
+    pub async fn is_recorded(&self, mxc: &Mxc) -> bool {
+        let records = self.records().await;
+        let found = records.find_media(mxc).await.expect("the records can be read");
+        records.close().await;
+        found.is_some()
+    }
+
+    /// Whether media of another server is kept here.
+    ///
+    /// # Panics
+    /// If the records cannot be read.
+    pub async fn is_kept(&self, mxc: &Mxc) -> bool {
+        let key = RemoteKey { mxc: mxc.clone(), response: RemoteResponse::Original };
+        let records = self.records().await;
+        let found = records.find_remote(&key).await.expect("the records can be read");
+        records.close().await;
+        found.is_some()
+    }
+
     async fn link(&self, mxc: &Mxc, state: &str, event_id: Option<&str>, profile_user: Option<&str>) {
         let mut database = self.database().await;
         let changed = sqlx::query(
