@@ -5,159 +5,59 @@
 // Each line on stdout is one JSON object with what somebody has got to know in one step, and nothing that is another one
 // in the next run; the last is `{"over": true}`. `rust/src/conversation.rs` is the same conversation with
 // matrix-rust-sdk, and says the same. Exits with 1 when a call fails.
-//
-// Both sync in a loop whose polls are answered after ten minutes if nothing happens. Whoever runs this has less
-// patience, so it only ends well if each event answers a poll at once.
 
 import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 
-import { loadCrypto, say, sdk } from "./sdk.mjs";
+import { decrypt, encrypt } from "./attachment.mjs";
+import { answerTo, download, heard, meet, message, person, session } from "./people.mjs";
+import { say, sdk } from "./sdk.mjs";
 
-const { ClientEvent, MatrixEventEvent, RoomEvent, RoomMemberEvent, RoomStateEvent, SyncState } = sdk;
+const { ClientEvent, RoomEvent, RoomMemberEvent } = sdk;
 
-const [baseUrl, picture, ...accounts] = process.argv.slice(2);
-
-const POLL_TIMEOUT_MS = 10 * 60 * 1000;
 const PING = "org.tintype.ping";
 
-/** A session of a user: what `/login` answers. */
-async function session([user, password]) {
-    return await sdk.createClient({ baseUrl }).loginRequest({
-        type: "m.login.password",
-        identifier: { type: "m.id.user", user },
-        password,
-    });
-}
+const [baseUrl, picture, ...accounts] = process.argv.slice(2);
+const [aliceWith, bobWith] = [accounts.slice(0, 2), accounts.slice(2, 4)];
 
-/** Logs in, syncs for the first time and goes on syncing. */
-async function person(account) {
-    const login = await session(account);
-    const client = sdk.createClient({
-        baseUrl,
-        userId: login.user_id,
-        deviceId: login.device_id,
-        accessToken: login.access_token,
-    });
-    // Node has no IndexedDB: everything stays in memory.
-    await client.initRustCrypto({ useIndexedDB: false });
-    const synced = heard(client, ClientEvent.Sync, (state) => state === SyncState.Prepared);
-    await client.startClient({ pollTimeout: POLL_TIMEOUT_MS });
-    await synced;
-    await publishedKeys(client);
-    return client;
-}
-
-/** Resolves when the server gives out the keys of the client's device: nobody could encrypt for it before. */
-async function publishedKeys(client) {
-    const headers = { "Authorization": `Bearer ${client.getAccessToken()}`, "Content-Type": "application/json" };
-    const body = JSON.stringify({ device_keys: { [client.getUserId()]: [] } });
-    for (;;) {
-        const answer = await fetch(`${baseUrl}/_matrix/client/v3/keys/query`, { method: "POST", headers, body });
-        const { device_keys } = await answer.json();
-        if (device_keys[client.getUserId()]?.[client.getDeviceId()]) {
-            return;
-        }
-    }
-}
-
-/** The arguments of the next `name` that `client` emits and that are `wanted`. To be called before what causes it. */
-function heard(client, name, wanted) {
-    return new Promise((resolve) => {
-        const listener = (...values) => {
-            if (wanted(...values)) {
-                client.off(name, listener);
-                resolve(values);
-            }
-        };
-        client.on(name, listener);
-    });
-}
-
-/** Sends `content` as `sender` and returns the event as `reader` gets it, deciphered. */
-async function message(sender, reader, roomId, content) {
-    const arrived = heard(
-        reader,
-        MatrixEventEvent.Decrypted,
-        (event) => event.getRoomId() === roomId && event.getSender() === sender.getUserId(),
-    );
-    await sender.sendMessage(roomId, content);
-    const [event] = await arrived;
-    if (event.isDecryptionFailure()) {
-        throw new Error(`not deciphered: ${event.decryptionFailureReason}`);
-    }
-    return event;
-}
-
-/** Asks for media with a token. The SDK makes the URL; fetching it is the application's part. */
-async function download(client, mxc, token) {
-    const url = client.mxcUrlToHttp(mxc, undefined, undefined, undefined, false, true, true);
-    return await fetch(url, { headers: { Authorization: `Bearer ${token}` } });
-}
-
-/** The status and error code that somebody gets who asks for media with a token. */
-async function answerTo(client, mxc, token) {
-    const answer = await download(client, mxc, token);
-    const errcode = answer.ok ? null : (await answer.json()).errcode;
-    return { status: answer.status, errcode };
-}
-
-const alice = await person(accounts.slice(0, 2));
-const bob = await person(accounts.slice(2, 4));
-
-// A room.
-const { room_id: roomId } = await alice.createRoom({
-    preset: sdk.Preset.PrivateChat,
-    initial_state: [{ type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } }],
-});
-const invited = heard(bob, RoomEvent.MyMembership, (room, membership) => room.roomId === roomId && membership === "invite");
-await alice.invite(roomId, bob.getUserId());
-const [invitation] = await invited;
-const inviter = invitation.getMember(bob.getUserId()).events.member.getSender();
-const joined = heard(
-    alice,
-    RoomMemberEvent.Membership,
-    (_, member) => member.roomId === roomId && member.userId === bob.getUserId() && member.membership === "join",
-);
-const members = heard(
-    bob,
-    RoomStateEvent.Members,
-    (_, state, member) => state.roomId === roomId && member.userId === bob.getUserId() && member.membership === "join",
-);
-await bob.joinRoom(roomId);
-await Promise.all([joined, members]);
+const alice = await person(baseUrl, aliceWith);
+const bob = await person(baseUrl, bobWith);
+const { roomId, inviter } = await meet(alice, bob);
 say({ invited_by: inviter });
 
 // Messages, in both directions.
-const spoken = (event) => ({ type: event.getType(), sent_as: event.getWireType(), body: event.getContent().body });
-const question = await message(alice, bob, roomId, { msgtype: "m.text", body: "Do you see this?" });
-say({ question: spoken(question) });
-const answer = await message(bob, alice, roomId, { msgtype: "m.text", body: "I do." });
-say({ answer: spoken(answer) });
+for (const [name, sender, reader, body] of [
+    ["question", alice, bob, "Do you see this?"],
+    ["answer", bob, alice, "I do."],
+]) {
+    const arrived = message(sender, reader, roomId);
+    await sender.sendMessage(roomId, { msgtype: "m.text", body });
+    const event = await arrived;
+    say({ [name]: { type: event.getType(), sent_as: event.getWireType(), body: event.getContent().body } });
+}
 
 // An attachment.
-const crypto = await loadCrypto();
 const original = await readFile(picture);
-const encrypted = crypto.Attachment.encrypt(original);
-const { content_uri: uri } = await alice.uploadContent(
-    new Blob([encrypted.encryptedData], { type: "application/octet-stream" }),
-    { includeFilename: false },
-);
-const shown = await message(alice, bob, roomId, {
+const { ciphertext, keys } = encrypt(original);
+const { content_uri: uri } = await alice.uploadContent(new Blob([ciphertext], { type: "application/octet-stream" }), {
+    includeFilename: false,
+});
+const arrived = message(alice, bob, roomId);
+await alice.sendMessage(roomId, {
     msgtype: "m.image",
     body: basename(picture),
     info: { mimetype: "image/jpeg", size: original.length },
-    file: { url: uri, ...JSON.parse(encrypted.mediaEncryptionInfo) },
+    file: { url: uri, ...keys },
 });
-const { url, ...keys } = shown.getContent().file;
-const stored = await download(bob, url, bob.getAccessToken());
-const ciphertext = new Uint8Array(await stored.arrayBuffer());
-const plaintext = crypto.Attachment.decrypt(new crypto.EncryptedAttachment(ciphertext, JSON.stringify(keys)));
+const shown = await arrived;
+const { file } = shown.getContent();
+const stored = await download(bob, file.url, bob.getAccessToken());
+const bytes = new Uint8Array(await stored.arrayBuffer());
 say({
     attachment: {
         filename: shown.getContent().body,
-        is_stored_in_clear: original.equals(ciphertext),
-        is_the_same: original.equals(plaintext),
+        is_stored_in_clear: original.equals(bytes),
+        is_the_same: original.equals(decrypt(bytes, file)),
     },
 });
 
@@ -179,13 +79,13 @@ const [{ message: ping }] = await pinged;
 say({ ping: { from: ping.sender, content: ping.content } });
 
 // Tokens that are good no more.
-const other = await session(accounts.slice(2, 4));
+const other = await session(baseUrl, bobWith);
 const ofOtherDevice = await answerTo(alice, uri, other.access_token);
 const refused = await bob.deleteDevice(other.device_id).then(null, (error) => error.data);
 await bob.deleteDevice(other.device_id, {
     type: "m.login.password",
-    identifier: { type: "m.id.user", user: accounts[2] },
-    password: accounts[3],
+    identifier: { type: "m.id.user", user: bobWith[0] },
+    password: bobWith[1],
     session: refused.session,
 });
 say({ other_device: { before: ofOtherDevice, deleted: await answerTo(alice, uri, other.access_token) } });

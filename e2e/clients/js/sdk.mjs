@@ -1,4 +1,4 @@
-// matrix-js-sdk, what it is built on, and a way to be heard.
+// matrix-js-sdk, and a way to be heard.
 //
 // The packages are installed apart from this file, so the variable CLIENT_PACKAGES names their folder.
 
@@ -12,17 +12,11 @@ for (const level of ["debug", "info", "log", "trace", "warn"]) {
 }
 
 const installed = createRequire(join(process.env.CLIENT_PACKAGES, "package.json"));
-const load = (module) => import(pathToFileURL(installed.resolve(module)).href);
+/** A module of one of the packages. */
+export const load = (module) => import(pathToFileURL(installed.resolve(module)).href);
 
 /** matrix-js-sdk. */
 export const sdk = await load("matrix-js-sdk");
-
-/** The cryptography of matrix-rust-sdk, with which matrix-js-sdk encrypts. */
-export async function loadCrypto() {
-    const { default: crypto } = await load("@matrix-org/matrix-sdk-crypto-wasm");
-    await crypto.initAsync();
-    return crypto;
-}
 
 const { logger } = await load("matrix-js-sdk/lib/logger.js");
 logger.setLevel(logger.levels.ERROR);

@@ -1,8 +1,9 @@
 //! What two people do in an encrypted room, and what each gets to know of it.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, pin::pin};
 
 use anyhow::{Context as _, Result};
+use futures_util::StreamExt as _;
 use matrix_sdk::{
     Client, Room, RoomMemberships,
     attachment::AttachmentConfig,
@@ -52,6 +53,7 @@ pub async fn lead(base_url: &str, picture: &Path, alice_with: &Account, bob_with
     say("read_by", &json!(receipt(&other_room, &shown, &alice).await?));
     say("typing", &json!(typing(&other_room, &alice).await?));
     say("ping", &ping(&alice, &bob).await?);
+    say("tablet", &on_a_tablet(base_url, &room, &alice, bob_with).await?);
     say("other_device", &tokens::delete_a_device(base_url, &media, &bob, bob_with).await?);
     say("session", &tokens::log_out(&media, &alice, &bob).await?);
     Ok(())
@@ -163,6 +165,20 @@ async fn ping(alice: &Person, bob: &Person) -> Result<Value> {
     let request = SendToDevice::new_raw(ToDeviceEventType::from(PING), TransactionId::new(), messages);
     bob.client.send(request).await.context("sending to a device")?;
     Ok(seen.await)
+}
+
+/// Bob takes a second device, with a client of a newer kind. Returns what it shows of the next message.
+async fn on_a_tablet(base_url: &str, room: &Room, alice: &Person, bob_with: &Account) -> Result<Value> {
+    let mut devices = pin!(alice.client.encryption().devices_stream().await?);
+    let tablet = Person::log_in_sliding(base_url, bob_with).await?;
+    let device = tablet.client.device_id().context("it is logged in")?;
+    // Only then does she encrypt for it.
+    while let Some(known) = devices.next().await {
+        if known.new.values().any(|devices| devices.contains_key(device)) {
+            return message(room, alice, &tablet, "And this?").await;
+        }
+    }
+    anyhow::bail!("Alice gets to know no devices")
 }
 
 fn token(person: &Person) -> Result<String> {

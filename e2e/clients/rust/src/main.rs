@@ -6,7 +6,8 @@
 //!
 //! leads an encrypted conversation of two people. Each line on stdout is one JSON object with what somebody has got to
 //! know in one step, and nothing that is another one in the next run; the last is `{"over": true}`.
-//! `js/conversation.mjs` is the same conversation with matrix-js-sdk, and says the same. Exits with 1 when a call fails.
+//! `js/conversation.mjs` is the same conversation with matrix-js-sdk, and says the same, except that it knows no
+//! sliding sync. Exits with 1 when a call fails.
 
 // The SDK's futures are nested deeper than the compiler looks by default.
 #![recursion_limit = "256"]

@@ -1,13 +1,14 @@
-//! A person with a client that syncs all the time.
+//! A person with a client that syncs all the time, in one of two ways.
 //!
-//! The polls of its sync are answered after ten minutes if nothing happens. Whoever runs this has less patience, so it
+//! The polls of both are answered after ten minutes if nothing happens. Whoever runs this has less patience, so it
 //! only ends well if each event answers a poll at once.
 
-use std::{future::ready, time::Duration};
+use std::{future::ready, pin::pin, time::Duration};
 
 use anyhow::{Context as _, Result};
+use futures_util::StreamExt as _;
 use matrix_sdk::{
-    Client,
+    Client, SlidingSyncList, SlidingSyncMode,
     config::SyncSettings,
     event_handler::{EventHandlerContext, SyncEvent},
     ruma::{OwnedUserId, UserId},
@@ -34,16 +35,37 @@ impl Person {
     /// Logs in, syncs for the first time, which publishes the keys of the new device, and goes on syncing.
     pub async fn log_in(base_url: &str, account: &Account) -> Result<Self> {
         let client = session(base_url, account).await?;
-        client.encryption().wait_for_e2ee_initialization_tasks().await;
         client.sync_once(SyncSettings::new()).await.context("the first sync")?;
-        let user_id = client.user_id().context("the user is logged in")?.to_owned();
         let syncing = client.clone();
-        let sync = tokio::spawn(async move {
-            // It only ends with an error: after a logout with the right one. Whatever is waited for does not come then.
+        Self::new(client, async move {
             let end = syncing.sync(SyncSettings::new().timeout(POLL_TIMEOUT)).await;
+            // After a logout it is the right one. Otherwise what is waited for does not come.
             eprintln!("the sync has ended: {end:?}");
-        });
-        Ok(Self { client, user_id, sync })
+        })
+    }
+
+    /// Logs in likewise, with the sliding sync of MSC4186.
+    pub async fn log_in_sliding(base_url: &str, account: &Account) -> Result<Self> {
+        let client = session(base_url, account).await?;
+        let rooms = SlidingSyncList::builder("rooms")
+            .sync_mode(SlidingSyncMode::new_selective().add_range(0..=9))
+            .timeline_limit(1);
+        let sliding = client.sliding_sync("rooms")?.with_all_extensions().poll_timeout(POLL_TIMEOUT);
+        let sliding = sliding.add_list(rooms).build().await?;
+        sliding.sync_once().await.context("the first sync")?;
+        Self::new(client, async move {
+            let mut updates = pin!(sliding.sync());
+            while let Some(update) = updates.next().await {
+                if let Err(end) = update {
+                    eprintln!("the sync has ended: {end:?}");
+                }
+            }
+        })
+    }
+
+    fn new(client: Client, sync: impl Future<Output = ()> + Send + 'static) -> Result<Self> {
+        let user_id = client.user_id().context("the user is logged in")?.to_owned();
+        Ok(Self { client, user_id, sync: tokio::spawn(sync) })
     }
 
     /// The next event of a kind that `wanted` makes something of. To be called before what causes the event.
@@ -89,5 +111,6 @@ impl Drop for Person {
 pub async fn session(base_url: &str, account: &Account) -> Result<Client> {
     let client = Client::builder().homeserver_url(base_url).build().await?;
     client.matrix_auth().login_username(&account.user, &account.password).send().await.context("logging in")?;
+    client.encryption().wait_for_e2ee_initialization_tasks().await;
     Ok(client)
 }
