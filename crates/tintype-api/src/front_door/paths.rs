@@ -157,7 +157,9 @@ mod tests {
     /// Each way to write the path that somebody could read it in.
     fn disguises(path: &str) -> Vec<String> {
         let (first, rest) = path[1..].split_once('/').expect("the path has two segments");
-        let encoded = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+        let encoded = |text: &str| {
+            text.bytes().fold(String::new(), |encoded, byte| encoded + percent_encoding::percent_encode_byte(byte))
+        };
         let twice = encoded(rest).replace('%', "%25");
         vec![
             path.to_owned(),

@@ -101,8 +101,8 @@ pub(super) async fn passed_on(
                 api.parts.repository.forget_tokens(&tokens);
             }
             let is_done = answer.as_ref().is_ok_and(|answer| answer.status() == StatusCode::OK);
-            if let Some(user) = user.filter(|_| is_done && erases) {
-                erase(&api, &user).await;
+            if is_done && erases {
+                erase(&api, user.as_deref()).await;
             }
             answer
         }
@@ -133,12 +133,15 @@ fn wants_erasure(body: &[u8]) -> bool {
     serde_json::from_slice::<Value>(body).is_ok_and(|body| body["erase"] == true)
 }
 
-/// Begins to remove what a user uploaded, who wanted it gone with the account.
-async fn erase(api: &Api, user: &User) {
-    if let Err(error) = api.parts.repository.erase(&user.user_id).await {
+/// Has everything removed that a user uploaded, who wanted it gone with the account.
+async fn erase(api: &Api, user: Option<&User>) {
+    let Some(user) = user else {
         tracing::error!(
-            user = %user.user_id, %error,
-            "an account was deactivated with `erase`, which could not be written down: run `tintype user erase` for it"
+            "an account was deactivated that wants to be erased, and nobody can say whose: run `tintype user erase`"
         );
+        return;
+    };
+    if let Err(error) = api.parts.repository.erase(&user.user_id).await {
+        tracing::error!(user = %user.user_id, %error, "a deactivated account could not be erased: run `tintype user erase`");
     }
 }

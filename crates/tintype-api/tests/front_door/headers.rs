@@ -13,7 +13,7 @@ const LOGIN: &str = "/_matrix/client/v3/login";
 const UNTRUSTED: &str = "http.trusted_proxies = []";
 
 fn values<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
-    headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+    headers.get_all(name).iter().map(|value| value.to_str().expect("the header is text")).collect()
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ const WHOAMI: &str = "/_matrix/client/v3/account/whoami";
 /// A server in front of a homeserver where Alice has two sessions and Bob one, all of which are remembered.
 async fn remembered(homeserver: &FakeHomeserver) -> (TestServer, [Client; 3]) {
     let server = in_front_of(homeserver, "authentication.cache_time = '1h'").await;
-    let tokens = [("alice", "alice's"), ("alice", "alice's other"), ("bob", "bob's")];
+    let tokens = [("alice", "alices"), ("alice", "alices_other"), ("bob", "bobs")];
     let clients = tokens.map(|(user, token)| {
         homeserver.log_in(user, token);
         server.anonymous().with_token(token)
@@ -162,4 +162,29 @@ async fn a_logout_without_an_answer_may_have_happened() {
     let config = tokio::spawn(alice.get(paths::CONFIG).into_future());
     assert_eq!(upstream.answers(&alices()).await.line(), format!("GET {WHOAMI}"));
     assert_eq!(config.await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn an_account_that_goes_with_all_it_sent_takes_its_media_along() {
+    let path = "/_matrix/client/v3/account/deactivate";
+    for (status, body, is_erased) in [
+        (200, "{\"erase\": true}", true),
+        (200, "{\"erase\": false}", false),
+        (200, "", false),
+        (401, "{\"erase\": true}", false),
+    ] {
+        let homeserver = FakeHomeserver::start().await;
+        homeserver.answers(Method::POST, path, status, &json!({}));
+        let (_server, [alice, _, bob]) = remembered(&homeserver).await;
+        let mxc = alice.upload("hello").await;
+
+        assert_eq!(alice.post(path).body(body).await.status(), status);
+
+        assert_eq!(&homeserver.asked().pop().unwrap().body[..], body.as_bytes());
+        if is_erased {
+            until("it is gone", async || bob.get(paths::download(&mxc)).await.status() == 404).await;
+        } else {
+            assert_eq!(bob.get(paths::download(&mxc)).await.status(), 200, "{status} {body}");
+        }
+    }
 }

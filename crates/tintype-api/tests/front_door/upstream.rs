@@ -108,7 +108,7 @@ impl Exchange {
 
     /// Sends for as long as somebody takes it, `limit` bytes at most, and gives how many were taken.
     pub(crate) async fn send_what_is_taken(&mut self, limit: usize) -> usize {
-        let piece = [0; 64 * 1024];
+        let piece = vec![0; 64 * 1024];
         let mut sent = 0;
         while sent < limit {
             match timeout(PAUSE, self.stream.write(&piece)).await {

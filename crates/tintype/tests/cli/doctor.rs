@@ -173,6 +173,18 @@ async fn a_homeserver_that_is_down_is_found() {
     assert!(line(&ran, "homeserver of 127.0.0.1:1").starts_with("FAIL "), "{ran:?}");
 }
 
+#[tokio::test]
+async fn a_homeserver_that_requests_are_passed_on_to_has_to_be_one() {
+    for (versions, grade) in [(json!({ "versions": ["v1.10", "v1.11"] }), "ok "), (json!({ "versions": [] }), "FAIL ")] {
+        let homeserver = FakeHomeserver::start().await;
+        homeserver.answers(Method::GET, "/_matrix/client/versions", 200, &versions);
+
+        let ran = doctor(Installation::with(&format!("{}pass_through = true\n", beside(&homeserver)))).await;
+
+        assert!(line(&ran, "passing on to 127.0.0.1:1").starts_with(grade), "{ran:?}");
+    }
+}
+
 /// What a server on loopback needs to be found: everything else is where the internet would be.
 fn on_loopback(installation: &Installation, rest: &str) {
     installation.write("authority.pem", &authority_pem());

@@ -4,13 +4,17 @@ mod elsewhere;
 
 use std::{fmt, process::ExitCode, sync::Arc};
 
+use axum::{
+    body::{Body, to_bytes},
+    http::Request,
+};
 use futures_util::future::join_all;
 use serde_json::Value;
 use tintype_domain::{Clock as _, OsRandomness, SystemClock};
 use tintype_federation::{Outbound, SigningKey};
 use tintype_homeserver::{Asker, Credentials, Homeserver, HomeserverError, Masquerade, http_client};
 use tintype_storage::blobs::Files;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 use url::Url;
 
 use super::{ConfigFile, block_on};
@@ -24,6 +28,9 @@ const HOMESERVER: Duration = Duration::from_secs(5);
 
 /// How long it may take to connect to one address of another server.
 const CONNECT: Duration = Duration::from_secs(2);
+
+/// The longest list of versions, in bytes.
+const MAX_ANSWER: usize = 1024 * 1024;
 
 /// After how many minutes a file that is to be removed is stuck. The server tries each minute.
 const STUCK_MINUTES: i64 = 10;
@@ -114,6 +121,9 @@ async fn of_server(config: &Config, server: &ServerConfig, outbound: Option<&Out
         let mut findings = Vec::new();
         if server.homeserver.is_some() {
             findings.push(Finding::new(format!("homeserver of {name}"), homeserver(config, server).await));
+            if server.pass_through {
+                findings.push(Finding::new(format!("passing on to {name}"), passing_on(config, server).await));
+            }
         }
         findings.push(key_finding);
         if let Some(key) = &key {
@@ -199,6 +209,28 @@ async fn homeserver(config: &Config, server: &ServerConfig) -> Result<String, St
         Err(HomeserverError::Unavailable(why)) => Err(format!("{url}: {why}")),
         Ok(user) => Err(format!("{url} takes any token: it says that one which nobody has is {}'s", user.user_id)),
     }
+}
+
+/// What is passed on goes another way than what is asked: whether the homeserver is there, too, and is one.
+async fn passing_on(config: &Config, server: &ServerConfig) -> Result<String, String> {
+    let Some(url) = &server.homeserver else { return Err("there is no homeserver".to_owned()) };
+    let time = config.authentication.request_timeout.get();
+    let homeserver = Homeserver::new(url, time).map_err(|error| error.to_string())?;
+    let request = Request::get("/_matrix/client/versions").header("Host", server.name.as_str());
+    let request = request.body(Body::empty()).map_err(|error| error.to_string())?;
+    let answer = async {
+        let answer = homeserver.forward(request).await.map_err(|error| error.to_string())?;
+        let status = answer.status();
+        let body = to_bytes(Body::new(answer.into_body()), MAX_ANSWER).await.map_err(|error| error.to_string())?;
+        if !status.is_success() {
+            return Err(format!("{url} answers /_matrix/client/versions with status {status}"));
+        }
+        let answer = serde_json::from_slice::<Value>(&body);
+        let newest = answer.ok().and_then(|answer| Some(answer["versions"].as_array()?.last()?.as_str()?.to_owned()));
+        let newest = newest.ok_or_else(|| format!("{url} is no homeserver: its answer lists no versions"))?;
+        Ok(format!("{url} speaks Matrix up to {newest}"))
+    };
+    timeout(time, answer).await.unwrap_or_else(|_| Err(format!("{url} does not answer in time")))
 }
 
 /// Whether others find the key where they look for it: at the homeserver, or at this server if it owns the name.
