@@ -74,7 +74,7 @@ impl Api {
         };
         // All of them are compared, so that it does not tell which one came close.
         let known = |tenant: &&Tenant| tenant.homeserver_token.is_some_and(|known| known.is(token));
-        let found = self.parts.tenants.iter().filter(known).last();
+        let found = self.parts.tenants.iter().filter(known).fold(None, |found, tenant| found.or(Some(tenant)));
         found.ok_or_else(|| MatrixError::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", "This is no homeserver's token"))
     }
 }

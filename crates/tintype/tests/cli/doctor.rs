@@ -6,11 +6,13 @@ use std::{
     sync::Arc,
 };
 
+use axum::http::Method;
 use rustls::{
     ServerConfig,
     crypto::ring,
     pki_types::{PrivateKeyDer, pem::PemObject as _},
 };
+use serde_json::json;
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tintype_domain::{Clock as _, SystemClock};
 use tintype_testing::{
@@ -175,7 +177,8 @@ async fn a_homeserver_that_is_down_is_found() {
 
 #[tokio::test]
 async fn a_homeserver_that_requests_are_passed_on_to_has_to_be_one() {
-    for (versions, grade) in [(json!({ "versions": ["v1.10", "v1.11"] }), "ok "), (json!({ "versions": [] }), "FAIL ")] {
+    for (versions, grade) in [(json!({ "versions": ["v1.10", "v1.11"] }), "ok "), (json!({ "versions": [] }), "FAIL ")]
+    {
         let homeserver = FakeHomeserver::start().await;
         homeserver.answers(Method::GET, "/_matrix/client/versions", 200, &versions);
 
