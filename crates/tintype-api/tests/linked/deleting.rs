@@ -63,7 +63,7 @@ impl World {
 
     /// How somebody is answered who asks for this media.
     async fn status(&self, client: &Client, mxc: &Mxc) -> u16 {
-        client.get(paths::download(mxc)).await.status().as_u16()
+        client.get(paths::download(mxc)).await.status()
     }
 
     async fn is_unreadable(&self, mxc: &Mxc) -> bool {
@@ -188,7 +188,7 @@ async fn a_moderators_redaction_counts_as_soon_as_the_homeserver_has_applied_it(
 async fn a_homeserver_that_is_away_is_asked_again() {
     let world = World::with("").await;
     let mxc = world.picture().await;
-    let answers = |status, body| {
+    let answers = |status, body: &Value| {
         world.homeserver.answers_to(Method::GET, EVENT_PATH, Some("as-secret"), status, body);
     };
     answers(502, &json!({}));
