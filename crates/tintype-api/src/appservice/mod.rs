@@ -72,8 +72,8 @@ impl Api {
                 "The homeserver's token is needed",
             ));
         };
-        // All of them are compared, so that it does not tell which one came close.
         let known = |tenant: &&Tenant| tenant.homeserver_token.is_some_and(|known| known.is(token));
+        // All of them are compared, so that it does not tell which one came close.
         let found = self.parts.tenants.iter().filter(known).fold(None, |found, tenant| found.or(Some(tenant)));
         found.ok_or_else(|| MatrixError::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", "This is no homeserver's token"))
     }

@@ -15,12 +15,11 @@ use tintype_testing::{Asked, Client, FakeHomeserver, Response, TestServer};
 
 const ROOM: &str = "/_matrix/client/v3/rooms/!room:example.org";
 
-/// A server beside a homeserver, and two of its users.
+/// A server beside a homeserver, and a user of theirs.
 struct Setting {
     homeserver: FakeHomeserver,
     server: TestServer,
     alice: Client,
-    bob: Client,
 }
 
 impl Setting {
@@ -32,11 +31,9 @@ impl Setting {
     async fn with(config: &str) -> Self {
         let homeserver = FakeHomeserver::start().await;
         homeserver.log_in("alice", "syt_alice");
-        homeserver.log_in("bob", "syt_bob");
         let server = TestServer::with(&format!("{}{config}", homeserver.config())).await;
         let alice = server.anonymous().with_token("syt_alice");
-        let bob = server.anonymous().with_token("syt_bob");
-        Self { homeserver, server, alice, bob }
+        Self { homeserver, server, alice }
     }
 
     /// Restricted media of Alice's that is attached to nothing.

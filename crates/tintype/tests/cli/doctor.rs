@@ -406,3 +406,49 @@ async fn a_name_that_leads_nowhere_is_found() {
     assert!(line(&ran, "discovery of example.org").starts_with("FAIL "), "{ran:?}");
     task.abort();
 }
+
+const APPSERVICE: &str = "admins = ['@root:127.0.0.1:1']\nappservice_token = 'as'\nhomeserver_token = 'hs'\n";
+
+/// A homeserver that knows the application service, and says so of whoever it acts as.
+async fn with_appservice(acts_as: &str, ping: u16) -> Ran {
+    let homeserver = FakeHomeserver::start().await;
+    homeserver.knows("as", json!({ "user_id": "@tintype:127.0.0.1:1" }));
+    let whoami = "/_matrix/client/v3/account/whoami";
+    homeserver.answers_to(Method::GET, whoami, Some("@root:127.0.0.1:1"), 200, &json!({ "user_id": acts_as }));
+    let answer = json!({ "errcode": "M_CONNECTION_FAILED", "error": "no connection" });
+    homeserver.answers(Method::POST, "/_matrix/client/v1/appservice/tintype/ping", ping, &answer);
+    doctor(Installation::with(&format!("{}{APPSERVICE}", beside(&homeserver)))).await
+}
+
+#[tokio::test]
+async fn an_application_service_that_the_homeserver_knows_and_reaches_is_sound() {
+    let ran = with_appservice("@root:127.0.0.1:1", 200).await;
+
+    assert!(line(&ran, "application service of 127.0.0.1:1").starts_with("ok "), "{ran:?}");
+}
+
+#[tokio::test]
+async fn an_application_service_that_is_not_reached_is_noted() {
+    let ran = with_appservice("@root:127.0.0.1:1", 502).await;
+
+    let line = line(&ran, "application service of");
+    assert!(line.starts_with("note ") && line.contains("no connection"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn an_application_service_that_may_not_act_as_users_is_found() {
+    let ran = with_appservice("@tintype:127.0.0.1:1", 200).await;
+
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(line(&ran, "application service of").starts_with("FAIL "), "{ran:?}");
+}
+
+#[tokio::test]
+async fn an_application_service_that_the_homeserver_does_not_know_is_found() {
+    let homeserver = FakeHomeserver::start().await;
+
+    let ran = doctor(Installation::with(&format!("{}{APPSERVICE}", beside(&homeserver)))).await;
+
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(line(&ran, "application service of").starts_with("FAIL "), "{ran:?}");
+}

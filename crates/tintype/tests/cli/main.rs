@@ -1,5 +1,6 @@
 //! The program as an operator runs it: arguments in, text and an exit code out.
 
+mod appservice;
 mod config;
 mod doctor;
 mod installation;

@@ -18,24 +18,24 @@ const OF_ANY_ROOM: &str = "/_matrix/client/v3/events/%24event";
 
 /// A world whose homeserver's key Tintype has, and the key's folder.
 async fn world() -> (World, TempDir) {
-    let folder = TempDir::new().unwrap();
+    let folder = TempDir::new().expect("there is room for a folder");
     let key = folder.path().join("signing.key");
-    fs::write(&key, format!("ed25519 a_key {}\n", "A".repeat(43))).unwrap();
+    fs::write(&key, format!("ed25519 a_key {}\n", "A".repeat(43))).expect("the key can be written");
     let world = World::with("", &format!("signing_key_file = '{}'", key.display())).await;
     (world, folder)
 }
 
 /// A picture of another server that belongs to the event.
 async fn remote(world: &World) -> Mxc {
-    let mxc = "mxc://elsewhere.example/picture".parse().unwrap();
-    let audience = Audience::Event(EVENT.try_into().unwrap());
+    let mxc = "mxc://elsewhere.example/picture".parse().expect("it is a URI");
+    let audience = Audience::Event(EVENT.try_into().expect("it is an event's ID"));
     world.server.keep_remote(&mxc, audience, pictures::jpeg(100, 80), "image/jpeg").await;
     mxc
 }
 
 fn pdu() -> Value {
     let mut event = message();
-    event.as_object_mut().unwrap().remove("event_id");
+    event.as_object_mut().expect("it is an object").remove("event_id");
     json!({ "origin": "example.org", "origin_server_ts": 1, "pdus": [event] })
 }
 

@@ -1,5 +1,6 @@
 //! `tintype doctor`: tries everything that the server depends on, and prints a line for each.
 
+mod appservice;
 mod elsewhere;
 
 use std::{fmt, process::ExitCode, sync::Arc};
@@ -124,6 +125,9 @@ async fn of_server(config: &Config, server: &ServerConfig, outbound: Option<&Out
             if server.pass_through {
                 findings.push(Finding::new(format!("passing on to {name}"), passing_on(config, server).await));
             }
+        }
+        if let Some(outcome) = appservice::outcome(config, server).await {
+            findings.push(Finding::new(format!("application service of {name}"), outcome));
         }
         findings.push(key_finding);
         if let Some(key) = &key {
