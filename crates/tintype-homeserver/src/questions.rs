@@ -251,6 +251,8 @@ fn understand(status: StatusCode, body: Bytes, retry_after: Option<String>) -> R
     match (status, answer) {
         (StatusCode::OK, Ok(answer)) => Ok(answer),
         (StatusCode::FORBIDDEN | StatusCode::NOT_FOUND, _) if is_matrix_error => Err(QuestionError::Hidden),
+        // So Synapse says of an event that it does not know, where it is asked without a room or as a server.
+        (StatusCode::NOT_FOUND, Ok(Value::String(_))) => Err(QuestionError::Hidden),
         (StatusCode::UNAUTHORIZED, _) if is_matrix_error => {
             Err(QuestionError::Refused(Refusal { status: status.as_u16(), body, retry_after }))
         }

@@ -133,6 +133,15 @@ impl RemoteError {
     }
 }
 
+impl RemoteError {
+    /// Whether it is told to this caller without the origin being asked again. An origin may not have linked media yet that
+    /// a user sees the event of already (MSC3911): to users that something is not there is not told from memory. Nobody
+    /// who comes without a token is given such media anyway.
+    fn is_believed_by(&self, caller: &Caller) -> bool {
+        !matches!(self, Self::Origin(FetchError::NotFound)) || caller.requester.user().is_none()
+    }
+}
+
 /// How far a fetch is.
 #[derive(Debug, Clone)]
 enum Progress {
@@ -309,7 +318,7 @@ impl Repository {
             return Ok(fetch.clone());
         }
         let now = self.0.clock.now();
-        if let Some(error) = fetches.failure(key, now) {
+        if let Some(error) = fetches.failure(key, now).filter(|error| error.is_believed_by(caller)) {
             return Err(error.into());
         }
         if running.len() >= MAX_FETCHES {

@@ -18,23 +18,35 @@ fn missing(server: &TestServer) -> Mxc {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_found_and_not_asked_for_again_for_a_minute() {
-    let (ours, theirs, alice, _) = pair("", "").await;
-    let path = paths::download(&missing(&theirs));
+async fn what_is_not_there_is_not_asked_for_again_for_a_minute_for_those_without_a_token() {
+    let (ours, theirs, ..) = pair("legacy.freeze = 'never'", "").await;
+    let (path, anonymous) = (paths::legacy_download(&missing(&theirs)), ours.anonymous());
 
     for _ in 0..3 {
-        assert_eq!(alice.get(path.as_str()).await.error(), (404, "M_NOT_FOUND".to_owned()));
+        assert_eq!(anonymous.get(path.as_str()).await.error(), (404, "M_NOT_FOUND".to_owned()));
     }
     assert_eq!(theirs.requests("federation_download").await, 1);
 
     ours.advance(Duration::from_secs(59));
-    assert_eq!(alice.get(path.as_str()).await.status(), 404);
+    assert_eq!(anonymous.get(path.as_str()).await.status(), 404);
     assert_eq!(theirs.requests("federation_download").await, 1);
 
     ours.advance(Duration::from_secs(1));
-    assert_eq!(alice.get(path.as_str()).await.status(), 404);
+    assert_eq!(anonymous.get(path.as_str()).await.status(), 404);
     assert_eq!(theirs.requests("federation_download").await, 2);
     assert_eq!(theirs.requests("legacy_download").await, 0, "it said that there is none");
+}
+
+#[tokio::test]
+async fn for_users_it_is_asked_each_time_whether_something_is_there_by_now() {
+    let (_ours, theirs, alice, _) = pair("", "").await;
+    let path = paths::download(&missing(&theirs));
+
+    for _ in 0..2 {
+        assert_eq!(alice.get(path.as_str()).await.error(), (404, "M_NOT_FOUND".to_owned()));
+    }
+
+    assert_eq!(theirs.requests("federation_download").await, 2);
 }
 
 #[tokio::test]

@@ -138,6 +138,16 @@ async fn what_the_homeserver_shows_nobody_is_hidden_and_what_it_does_not_answer_
 }
 
 #[tokio::test]
+async fn an_event_that_the_homeserver_does_not_know_is_hidden_as_synapse_says_that() {
+    let (world, _key) = world().await;
+    let mxc = remote(&world).await;
+    world.homeserver.answers(Method::GET, AS_SERVER, 404, &json!(""));
+    world.homeserver.answers(Method::GET, OF_ANY_ROOM, 404, &json!("Event not found."));
+
+    assert_eq!(world.bob.get(paths::download(&mxc)).await.error(), not_visible());
+}
+
+#[tokio::test]
 async fn without_a_key_the_users_own_sight_is_all_there_is() {
     let world = World::start().await;
     let mxc = remote(&world).await;
@@ -160,13 +170,17 @@ async fn a_token_that_is_refused_there_is_refused_in_the_homeservers_words() {
 }
 
 #[tokio::test]
-async fn media_of_an_event_that_is_shown_as_redacted_is_not_given_by_whichever_way_that_is_learned() {
-    let (world, _key) = world().await;
-    let mxc = remote(&world).await;
-    world.homeserver.answers_to(Method::GET, OF_ANY_ROOM, Some("bob_token"), 200, &redacted_message());
+async fn media_of_an_event_that_is_shown_as_redacted_is_not_given_however_its_room_is_learned() {
+    for path in [OF_ANY_ROOM, &event_path(EVENT)] {
+        let (world, _key) = world().await;
+        let mxc = remote(&world).await;
+        if path != OF_ANY_ROOM {
+            world.homeserver.answers(Method::GET, AS_SERVER, 200, &pdu());
+        }
+        world.homeserver.answers_to(Method::GET, path, Some("bob_token"), 200, &redacted_message());
 
-    assert_eq!(world.bob.get(paths::download(&mxc)).await.error(), not_found());
-    assert_eq!(world.alice.get(paths::download(&mxc)).await.error(), not_found());
+        assert_eq!(world.bob.get(paths::download(&mxc)).await.error(), not_found(), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ async fn what_the_homeserver_does_not_decide_is_given_to_nobody() {
         (500, json!({ "errcode": "M_UNKNOWN", "error": "Oh" })),
         (502, json!("bad gateway")),
         (503, json!({})),
-        (404, json!("no such page")),
+        (404, json!({})),
         (403, json!("keep out")),
         (200, json!([])),
         (200, json!({})),
@@ -262,6 +262,45 @@ async fn a_message_that_is_shown_as_redacted_takes_its_media_with_it() {
     tell_nothing(&of_uploader, 404);
     assert_eq!(found_out[0].error(), not_found());
     assert_eq!((asked, world.asked(&event_path(EVENT))), (1, 1), "it is known from then on");
+}
+
+#[tokio::test]
+async fn whoever_reads_is_cut_when_the_message_turns_out_to_be_redacted() {
+    let world = World::start().await;
+    let mxc = world.server.reserve_restricted("mxc://example.org/later", ALICE).await;
+    world.server.attach_to_event(&mxc, message_event()).await;
+    world.answers_bob(200, &message());
+    let mut upload = world.alice.put(&mxc).feed(10).await;
+    upload.send(b"01234").await;
+    world.server.is_receiving().await;
+    let mut reading = world.bob.get(paths::download(&mxc)).open().await;
+    reading.bytes(5).await;
+
+    world.forget();
+    world.answers_bob(200, &redacted_message());
+    let found_out = world.bob.get(paths::download(&mxc)).await;
+
+    assert_eq!(found_out.error(), not_found());
+    assert!(reading.aborted().await.is_empty());
+}
+
+#[tokio::test]
+async fn while_media_is_being_attached_others_wait_and_are_judged_by_what_it_is_attached_to() {
+    for (status, body, expected) in [(200, message(), 200), (403, hidden(), 403)] {
+        let world = World::start().await;
+        let mxc = world.server.reserve_restricted("mxc://example.org/later", ALICE).await;
+        world.server.begin_to_attach(&mxc).await;
+        world.answers_bob(status, &body);
+        let waits = world.server.waiting(world.bob.get(paths::download(&mxc))).await;
+
+        world.server.attach_to_event(&mxc, message_event()).await;
+        let asked = world.asked(&event_path(EVENT));
+        // Whatever happens to the media calls those who wait for it, as the end of attaching does.
+        world.alice.put(&mxc).body("hello").await;
+
+        assert_eq!(waits.await.status(), expected);
+        assert_eq!(asked, 0, "nobody knew of the event before");
+    }
 }
 
 #[tokio::test]
