@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use tintype_domain::{OwnedServerName, ServerName, Timestamp};
 use tintype_homeserver::{Homeserver, QuestionError};
 use tintype_storage::records::{
-    ApplyState, ApplyTransaction, RecordsError, RoomToRead, StateOutcome, StreamEvent, TransactionOutcome,
+    ApplyState, ApplyTransaction, Membership, RecordsError, RoomToRead, StateOutcome, StreamEvent, TransactionOutcome,
 };
 use tokio::sync::Notify;
 
@@ -60,7 +60,7 @@ impl Repository {
 
     async fn apply(&self, transaction: Transaction) -> Result<(), StorageError> {
         let Transaction { server, id, events } = transaction;
-        let count = events.len();
+        let (count, hides) = (events.len(), events.iter().any(may_hide));
         let apply = ApplyTransaction {
             tenant: server,
             transaction_id: id,
@@ -70,6 +70,9 @@ impl Repository {
         };
         if let TransactionOutcome::Applied(applied) = self.0.records.apply_transaction(apply).await? {
             self.0.metrics.transaction(count);
+            if hides {
+                self.forget_visibility();
+            }
             for mxc in &applied.healed {
                 self.0.waiting.call(mxc);
             }
@@ -99,6 +102,19 @@ impl Repository {
                 }
             });
         }
+    }
+}
+
+/// Whether somebody may not see any more, from this event on, what they saw before. Of redactions it is decided elsewhere
+/// whether they count.
+fn may_hide(event: &StreamEvent) -> bool {
+    match event.event_type.as_str() {
+        "m.room.history_visibility" => true,
+        "m.room.member" => {
+            let membership = event.content.get("membership").and_then(|membership| membership.as_str());
+            membership.and_then(Membership::parse) != Some(Membership::Join)
+        }
+        _ => false,
     }
 }
 

@@ -5,9 +5,7 @@ use serde_json::{Value, json};
 use tintype_domain::{Audience, Mxc};
 use tintype_testing::{paths, pictures};
 
-use super::{ALICE, BOB, EVENT, ROOM, World, hidden, not_found, not_visible, state_path, undecided};
-
-const AS_APPSERVICE: &str = "appservice_token = 'as_token'\nhomeserver_token = 'hs_token'";
+use super::{ALICE, AS_APPSERVICE, BOB, EVENT, ROOM, World, hidden, not_found, not_visible, state_path, undecided};
 
 /// A user who is in the room.
 const CAROL: &str = "@carol:example.org";

@@ -1,12 +1,22 @@
 //! Media of a message: for whoever the homeserver shows the message to.
 
-use serde_json::json;
+use http::Method;
+use serde_json::{Value, json};
 use tintype_testing::{Response, TestServer, paths, pictures};
 
 use super::{
-    ALICE, EVENT, World, event_path, every_way, hidden, message, message_event, not_found, not_visible,
-    redacted_message, state_path, tell_nothing, undecided,
+    ALICE, AS_APPSERVICE, BOB, EVENT, ROOM, World, event_path, every_way, hidden, message, message_event, not_found,
+    not_visible, redacted_message, state_path, tell_nothing, undecided,
 };
+
+/// An event of the room as the homeserver tells an application service of it.
+fn event_of(kind: &str, state_key: Option<&str>, content: &Value) -> Value {
+    let mut event = json!({ "event_id": "$told", "room_id": ROOM, "sender": BOB, "type": kind, "content": content });
+    if let Some(state_key) = state_key {
+        event["state_key"] = json!(state_key);
+    }
+    event
+}
 
 #[tokio::test]
 async fn whoever_is_shown_the_message_is_given_its_media_whichever_way_they_ask() {
@@ -145,6 +155,34 @@ async fn an_answer_is_believed_for_seconds() {
     assert_eq!(asked, 1);
     assert_eq!(believed.status(), 200);
     assert_eq!(asked_again.error(), not_visible());
+}
+
+#[tokio::test]
+async fn what_may_hide_the_message_ends_that_belief_at_once_and_nothing_else_does() {
+    let stays = [
+        event_of("m.room.message", None, &json!({ "body": "hello" })),
+        event_of("m.room.member", Some("@carol:example.org"), &json!({ "membership": "join" })),
+    ];
+    let hides = [
+        event_of("m.room.member", Some(BOB), &json!({ "membership": "leave" })),
+        event_of("m.room.member", Some(BOB), &json!({ "membership": "ban" })),
+        event_of("m.room.history_visibility", Some(""), &json!({ "history_visibility": "joined" })),
+    ];
+    let cases = stays.into_iter().map(|event| (event, 200)).chain(hides.into_iter().map(|event| (event, 403)));
+    for (event, expected) in cases {
+        let world = World::with("", AS_APPSERVICE).await;
+        let mxc = world.picture().await;
+        world.answers_bob(200, &message());
+        assert_eq!(world.bob.get(paths::download(&mxc)).await.status(), 200);
+        world.answers_bob(403, &hidden());
+
+        let body = json!({ "events": [event] }).to_string();
+        let homeserver = world.server.anonymous().with_token("hs_token");
+        let taken = homeserver.request(Method::PUT, "/_matrix/app/v1/transactions/1").body(body).await;
+
+        assert_eq!(taken.status(), 200);
+        assert_eq!(world.bob.get(paths::download(&mxc)).await.status(), expected, "{event}");
+    }
 }
 
 #[tokio::test]

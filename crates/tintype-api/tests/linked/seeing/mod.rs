@@ -1,5 +1,6 @@
 //! Who is given restricted media, and who is not.
 
+mod attaching;
 mod elsewhere;
 mod gate;
 mod invitations;
@@ -18,6 +19,9 @@ const ALICE: &str = "@alice:example.org";
 const BOB: &str = "@bob:example.org";
 const ROOM: &str = "!room:example.org";
 const EVENT: &str = "$event";
+
+/// What makes the server an application service of the homeserver.
+const AS_APPSERVICE: &str = "appservice_token = 'as_token'\nhomeserver_token = 'hs_token'";
 
 /// How long an answer of the homeserver is believed.
 const BELIEVED: std::time::Duration = std::time::Duration::from_secs(5);
