@@ -156,7 +156,6 @@ impl Repository {
 
 impl Inner {
     /// Something became known of rooms or events: servers that wait for that are judged again.
-    #[expect(dead_code, reason = "what is told of rooms follows")]
     pub(crate) fn heard_of_rooms(&self) {
         self.heard.send_replace(());
     }

@@ -76,6 +76,7 @@ impl Repository {
             for mxc in &applied.healed {
                 self.0.waiting.call(mxc);
             }
+            self.0.heard_of_rooms();
         }
         self.redactions_due().await;
         // A room may have become one that can be read.
@@ -194,6 +195,7 @@ async fn read_room(inner: &Inner, room: RoomToRead) -> Result<(), StorageError> 
                 if outcome == StateOutcome::Outdated {
                     tracing::debug!("a room was left while its state was read");
                 }
+                inner.heard_of_rooms();
                 return Ok(());
             }
             // Somebody else may be in it still.

@@ -1,11 +1,15 @@
 //! Linked media as other servers ask for it: whom it is for is told with it, and who may not see the event is refused.
 
+use std::fs;
+
+use http::Method;
 use serde_json::{Value, json};
-use tintype_domain::Mxc;
+use tempfile::TempDir;
+use tintype_domain::{Mxc, ServerName};
 use tintype_testing::{
-    Client, Response, TestServer,
+    Client, FakeHomeserver, Peer, Response, TestServer,
     linked::{Event, Presence},
-    paths, pictures,
+    paths, pictures, tls, until,
 };
 
 use super::{invisible, not_found, restricted};
@@ -220,4 +224,55 @@ async fn somebody_elses_presence_does_not_count() {
     scene.theirs.place_server("!elsewhere:theirs.example", scene.ours.name(), Presence::Joined, 1, None).await;
 
     assert_eq!(scene.answer().await.error(), invisible());
+}
+
+/// The homeserver tells its application service of these events.
+async fn tells(server: &TestServer, transaction: &str, events: &[Value]) {
+    let path = format!("/_matrix/app/v1/transactions/{transaction}");
+    let body = json!({ "events": events }).to_string();
+    let told = server.anonymous().with_token("hs").request(Method::PUT, path).body(body).await;
+    assert_eq!(told.status(), 200, "{told:?}");
+}
+
+#[tokio::test]
+async fn the_stream_wakes_who_waits_for_what_it_brings() {
+    let (peer, homeserver, folder) =
+        (Peer::start("theirs").await, FakeHomeserver::start().await, TempDir::new().unwrap());
+    let authority = folder.path().join("authority.pem");
+    fs::write(&authority, tls::authority_pem()).unwrap();
+    homeserver.log_in("alice", "alice");
+    let reach = format!(
+        "federation.allow_addresses = ['127.0.0.0/8', '::1/128']\nfederation.extra_ca_files = ['{}']\n",
+        authority.display()
+    );
+    let tokens = "appservice_token = 'as'\nhomeserver_token = 'hs'\n";
+    let server = TestServer::with(&format!("{reach}{}{tokens}", homeserver.config())).await;
+    let mxc = restricted(&server.anonymous().with_token("alice"), "hello").await;
+    let (alice, bob) = ("@alice:example.org".to_owned(), format!("@bob:{}", peer.name()));
+    let event = Event { room: Some("!room:example.org"), sender: Some(&alice), ..EVENT };
+    server.attach_to_event(&mxc, event).await;
+    server.place_event(EVENT.id, Some("joined"), None).await;
+    let joined = |user: &str| {
+        let content = json!({ "membership": "join" });
+        let event_id = format!("$of-{}", user.len());
+        json!({ "event_id": event_id, "room_id": "!room:example.org", "sender": user, "type": "m.room.member",
+                "state_key": user, "content": content, "origin_server_ts": 1 })
+    };
+    let state = json!([joined(&alice), joined(&bob)]);
+    homeserver.answers(Method::GET, "/_matrix/client/v3/rooms/%21room%3Aexample.org/state", 200, &state);
+    tells(&server, "1", &[joined(&alice), joined(&bob)]).await;
+    until("the room is known", async || server.metric("tintype_rooms_known").await == 1).await;
+    let target = format!("/_matrix/federation/v1/media/download/{}", mxc.media_id);
+    let asks = || {
+        let signature = peer.authorization(&ServerName::parse("example.org").unwrap(), &target);
+        server.anonymous().get(target.as_str()).header("authorization", signature)
+    };
+
+    let waiting = server.waiting(asks()).await;
+    let message = json!({ "event_id": EVENT.id, "room_id": "!room:example.org", "sender": alice,
+                          "type": "m.room.message", "content": { "body": "hello" }, "origin_server_ts": 2 });
+    tells(&server, "2", &[message]).await;
+
+    assert_eq!(waiting.await.status(), 200, "without any time having passed");
+    assert_eq!(asks().await.status(), 200);
 }

@@ -59,6 +59,7 @@ async fn ask_for_visibility(inner: &Inner) -> Result<(), StorageError> {
     for question in inner.records.visibility_questions(inner.clock.now(), QUESTIONS).await? {
         let visibility = ask(inner, &question).await;
         inner.records.learn_visibility(question.event_id, visibility, inner.clock.now()).await?;
+        inner.heard_of_rooms();
     }
     Ok(())
 }
