@@ -176,6 +176,15 @@ impl Repository {
         Ok(restricted)
     }
 
+    /// Whether this is restricted media of the caller's own.
+    ///
+    /// # Errors
+    /// [`AttachError::Storage`].
+    pub async fn is_own_restricted(&self, caller: &Caller, mxc: &Mxc) -> Result<bool, AttachError> {
+        let (user, _) = sender(caller)?;
+        Ok(self.0.records.find_link(mxc).await?.is_some_and(|link| link.uploader == user.user_id))
+    }
+
     /// Whether a user's profile shows this media of theirs already, so that there is nothing to attach.
     ///
     /// # Errors

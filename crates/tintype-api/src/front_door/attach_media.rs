@@ -32,6 +32,21 @@ pub(crate) struct Asked {
     pub(crate) target: String,
 }
 
+/// Whether what the request sends is a delayed event.
+pub(crate) fn is_delayed(uri: &Uri) -> bool {
+    let names = uri.query().into_iter().flat_map(|query| query.split('&')).map(name_of);
+    names.into_iter().any(|name| is_one_of(&name, &DELAYS))
+}
+
+/// The name of a parameter. Whatever cannot be decoded is none of ours.
+fn name_of(pair: &str) -> Query<'_> {
+    Query::parse(Some(pair.split_once('=').map_or(pair, |(name, _)| name))).unwrap_or_default()
+}
+
+fn is_one_of(name: &Query<'_>, names: &[&str]) -> bool {
+    names.iter().any(|known| name.get(known).is_some())
+}
+
 impl ProposalNames {
     /// What the query asks to be attached; none if nothing.
     ///
@@ -42,14 +57,8 @@ impl ProposalNames {
         let names: &[&str] = if self == Self::Stable { &[UNSTABLE, STABLE] } else { &[UNSTABLE] };
         let mut media = BTreeSet::new();
         let mut others = Vec::new();
-        let mut is_delayed = false;
         for pair in query.split('&') {
-            let name = pair.split_once('=').map_or(pair, |(name, _)| name);
-            // Whatever cannot be decoded is none of ours.
-            let decoded = Query::parse(Some(name)).unwrap_or_default();
-            let is_one_of = |names: &[&str]| names.iter().any(|name| decoded.get(name).is_some());
-            is_delayed |= is_one_of(&DELAYS);
-            if !is_one_of(names) {
+            if !is_one_of(&name_of(pair), names) {
                 others.push(pair);
                 continue;
             }
@@ -61,7 +70,7 @@ impl ProposalNames {
         if media.is_empty() {
             return Ok(None);
         }
-        if is_delayed {
+        if is_delayed(uri) {
             return Err(MatrixError::invalid_param("Media cannot be attached to a delayed event"));
         }
         let query = if others.is_empty() { String::new() } else { format!("?{}", others.join("&")) };

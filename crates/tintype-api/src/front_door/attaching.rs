@@ -22,7 +22,7 @@ use tintype_repository::{AttachRequest, Attached, Forwarded, ReceiveError, Verdi
 use tintype_storage::records::{AttachmentTarget, hash_of_content};
 use tokio::time::timeout;
 
-pub(crate) use super::attach_media::Asked;
+pub(crate) use super::attach_media::{Asked, is_delayed};
 use super::{pass, passed, paths::leads_to_homeserver};
 use crate::{
     Api,
@@ -68,7 +68,7 @@ pub(crate) async fn pass_on(api: &Arc<Api>, head: &Head, body: Body) -> Response
 }
 
 /// Answers without having read the body.
-fn refuse(api: &Api, body: Body, error: MatrixError) -> Response {
+pub(crate) fn refuse(api: &Api, body: Body, error: MatrixError) -> Response {
     UploadBody::new(body, api.parts.body_idle_timeout).linger();
     error.into_response()
 }
@@ -100,9 +100,20 @@ pub(crate) async fn send(
         Ok(body) => body,
         Err(error) => return error,
     };
+    send_read(api, &head, asked, attached_to, body).await
+}
+
+/// The same, with a body that was read.
+pub(crate) async fn send_read(
+    api: &Arc<Api>,
+    head: &Head,
+    asked: Asked,
+    attached_to: AttachmentTarget,
+    body: Bytes,
+) -> Response {
     // What is no event is the homeserver's to refuse.
     let content = serde_json::from_slice::<Map<String, Value>>(&body).ok().as_ref().map(hash_of_content);
-    attach(api, &head, Attaching { asked, attached_to, body, content }).await
+    attach(api, head, Attaching { asked, attached_to, body, content }).await
 }
 
 /// The whole body, or the answer to one that is too long or breaks off.

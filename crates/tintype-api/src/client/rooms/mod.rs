@@ -1,5 +1,6 @@
 //! What is sent to rooms, on its way to the homeserver.
 
+mod member;
 pub(crate) mod send;
 pub(crate) mod state;
 
