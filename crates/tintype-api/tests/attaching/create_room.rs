@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 use tintype_domain::{Audience, Mxc};
-use tintype_testing::Response;
+use tintype_testing::{Response, until};
 
 use super::{Setting, event, invalid};
 
@@ -107,4 +107,22 @@ async fn a_room_that_is_not_created_leaves_the_avatar_free() {
 
     assert_eq!((answer.status(), answer.json()), (400, refusal));
     assert_eq!(setting.audience(&one).await, Audience::Uploader);
+}
+
+#[tokio::test]
+async fn an_avatar_whose_event_was_not_found_at_once_is_looked_for_later() {
+    let setting = Setting::with("appservice_token = 'as_token'\nhomeserver_token = 'hs_token'\n").await;
+    let one = setting.restricted("one").await;
+    creates(&setting, "@alice:example.org", &one);
+    setting.homeserver.answers(Method::GET, AVATAR, 500, &json!({}));
+    assert_eq!(create(&setting, &room_with(&one.to_string())).await.status(), 200);
+    assert_eq!(setting.audience(&one).await, Audience::Attaching);
+
+    creates(&setting, "@alice:example.org", &one);
+    setting.server.advance(std::time::Duration::from_mins(1));
+
+    until("it is attached", async || setting.audience(&one).await == event("$avatar")).await;
+    let asked = setting.homeserver.asked();
+    let asked = asked.iter().rfind(|asked| asked.target.starts_with(AVATAR)).unwrap();
+    assert_eq!(asked.headers["authorization"], "Bearer as_token");
 }

@@ -226,7 +226,7 @@ async fn the_visibility_at_the_event_is_asked_for_with_the_senders_token() {
 
 #[tokio::test]
 async fn what_is_not_known_of_an_event_is_asked_for_later_as_an_application_service() {
-    let setting = Setting::with("appservice_token = 'as_token'\n").await;
+    let setting = Setting::with("appservice_token = 'as_token'\nhomeserver_token = 'hs_token'\n").await;
     let one = setting.restricted("one").await;
     setting.takes("1", "$event");
 

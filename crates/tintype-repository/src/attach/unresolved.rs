@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use tintype_storage::records::{EndUnresolved, EndedAttachment, VisibilityQuestion};
+use serde_json::Value;
+use tintype_domain::{RoomId, UserId};
+use tintype_storage::records::{EndUnresolved, EndedAttachment, StreamEvent, UnresolvedRoom, VisibilityQuestion};
 use tokio::time::timeout;
 
 use super::visibility_at;
@@ -15,7 +17,7 @@ const RETRIED_WITHIN: Duration = Duration::from_mins(10);
 /// What is done in one transaction.
 const AT_ONCE: u32 = 500;
 
-/// Events whose visibility is asked for in one minute at most.
+/// Events, and rooms, that are asked for in one minute at most.
 const QUESTIONS: u32 = 100;
 
 /// How long all of these questions may take.
@@ -26,10 +28,43 @@ pub(crate) async fn sweep(inner: &Inner) -> Result<(), StorageError> {
     end_unresolved(inner).await?;
     while inner.records.forget_attachments(inner.clock.now(), AT_ONCE).await? >= u64::from(AT_ONCE) {}
     // A homeserver that does not answer holds up nothing else that is swept.
-    if timeout(QUESTIONS_WITHIN, ask_for_visibility(inner)).await.is_err() {
-        tracing::info!("the homeserver is slow to tell the visibility at events; it is asked again");
+    let asked = async {
+        look_for_avatars(inner).await?;
+        ask_for_visibility(inner).await
+    };
+    timeout(QUESTIONS_WITHIN, asked).await.unwrap_or_else(|_| {
+        tracing::info!("the homeserver is slow to tell what is not known of events; it is asked again");
+        Ok(())
+    })
+}
+
+/// Looks for the avatars of rooms that were created, where it was not found which event sets them.
+async fn look_for_avatars(inner: &Inner) -> Result<(), StorageError> {
+    for UnresolvedRoom { room_id, creator } in inner.records.unresolved_rooms(QUESTIONS).await? {
+        let Some(event) = avatar_event(inner, &room_id, &creator).await else { continue };
+        let attached = inner.records.heal_attachment(creator.server_name(), event, inner.clock.now()).await?;
+        for mxc in &attached {
+            inner.waiting.call(mxc);
+        }
     }
     Ok(())
+}
+
+async fn avatar_event(inner: &Inner, room_id: &RoomId, creator: &UserId) -> Option<StreamEvent> {
+    let homeserver = inner.homeserver_of(creator)?;
+    let credentials = homeserver.credentials_of(creator)?;
+    let mut event = homeserver.state_event(&credentials, None, room_id, "m.room.avatar", "").await.ok()?;
+    let Some(Value::Object(content)) = event.remove("content") else { return None };
+    Some(StreamEvent {
+        event_id: event.get("event_id")?.as_str()?.try_into().ok()?,
+        room_id: room_id.to_owned(),
+        sender: event.get("sender")?.as_str()?.try_into().ok()?,
+        event_type: "m.room.avatar".to_owned(),
+        state_key: Some(String::new()),
+        content,
+        redacts: None,
+        stripped: Vec::new(),
+    })
 }
 
 /// Deletes media that stayed unknown for as long as it might have stayed unattached.
@@ -58,8 +93,11 @@ async fn end_unresolved(inner: &Inner) -> Result<(), StorageError> {
 async fn ask_for_visibility(inner: &Inner) -> Result<(), StorageError> {
     for question in inner.records.visibility_questions(inner.clock.now(), QUESTIONS).await? {
         let visibility = ask(inner, &question).await;
+        let is_known = visibility.is_some();
         inner.records.learn_visibility(question.event_id, visibility, inner.clock.now()).await?;
-        inner.heard_of_rooms();
+        if is_known {
+            inner.heard_of_rooms();
+        }
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use tintype_domain::{
 pub(super) use self::concluding::{expects, heal};
 pub use self::{
     concluding::{AttachmentOutcome, ConcludeAttachment, Concluded},
-    sweeping::{EndUnresolved, EndedAttachment, VisibilityQuestion},
+    sweeping::{EndUnresolved, EndedAttachment, UnresolvedRoom, VisibilityQuestion},
 };
 use super::{Records, RecordsError, Statement};
 

@@ -41,7 +41,8 @@ pub use self::{
     appservice::{Applied, ApplyTransaction, TransactionOutcome},
     attachments::{
         ANSWERS_RETRIES, AttachmentOutcome, AttachmentTarget, Attempt, BeginAttachment, BeginOutcome,
-        ConcludeAttachment, Concluded, EndUnresolved, EndedAttachment, VisibilityQuestion, hash_of_content,
+        ConcludeAttachment, Concluded, EndUnresolved, EndedAttachment, UnresolvedRoom, VisibilityQuestion,
+        hash_of_content,
     },
     copies::{CopyMedia, CopyOutcome},
     deletions::{DeleteMedia, DeleteOutcome, Deleter, RemoveOutcome},

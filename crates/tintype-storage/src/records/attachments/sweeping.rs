@@ -53,7 +53,38 @@ pub struct VisibilityQuestion {
     pub sender: OwnedUserId,
 }
 
+/// A room that was created with an avatar, of which it is not known which event set it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnresolvedRoom {
+    /// Which.
+    pub room_id: OwnedRoomId,
+    /// Who created it.
+    pub creator: OwnedUserId,
+}
+
 impl Records {
+    /// Rooms that were created with an avatar, of which it is not known which event set it.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn unresolved_rooms(&self, limit: u32) -> Result<Vec<UnresolvedRoom>, RecordsError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT room_id, user_id FROM attachments
+             WHERE kind = 'room' AND state = 'unknown' AND room_id IS NOT NULL ORDER BY id DESC LIMIT $1",
+        )
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await?;
+        let inconsistent = |room: &str| RecordsError::Inconsistent(format!("the room {room}"));
+        let unresolved = |(room_id, creator): (String, String)| {
+            Ok(UnresolvedRoom {
+                creator: creator.try_into().map_err(|_| inconsistent(&room_id))?,
+                room_id: room_id.clone().try_into().map_err(|_| inconsistent(&room_id))?,
+            })
+        };
+        rows.into_iter().map(unresolved).collect()
+    }
+
     /// Deletes media of which nobody knows whether it is attached, and tells which.
     ///
     /// # Errors
