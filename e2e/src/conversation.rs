@@ -2,7 +2,7 @@
 //!
 //! What they say is the same wherever it goes well, so that a server can be compared with another one.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -23,13 +23,24 @@ pub enum Sdk {
 /// Fails when a step is not over in time. Their polls of `/sync` are answered far later if nothing happens, so that is
 /// also when an event does not reach a client that waits for it.
 pub async fn conversation(sdk: Sdk, base_url: &str, alice: &User, bob: &User) -> Map<String, Value> {
-    let folder = Folder::new("conversation");
-    let photograph = picture::write_photograph(folder.path());
     let (program, script) = match sdk {
-        Sdk::JavaScript => (tools::node(), Some(tools::workspace().join("e2e/clients/js/conversation.mjs"))),
+        Sdk::JavaScript => (tools::node(), Some("js/conversation.mjs")),
         Sdk::Rust => (tools::rust_client(), None),
     };
-    let accounts = [alice, bob].into_iter().flat_map(|user| [&user.localpart, &user.password]);
+    lead(program, script, base_url, &[alice, bob]).await
+}
+
+/// Lets `alice` send `bob` an encrypted picture with matrix-js-sdk, that is linked to its message (MSC3911), and redact
+/// it, and returns what each of them and a `stranger`, who is in no room of theirs, got at each step.
+pub async fn linked_picture(base_url: &str, alice: &User, bob: &User, stranger: &User) -> Map<String, Value> {
+    lead(tools::node(), Some("js/linked_picture.mjs"), base_url, &[alice, bob, stranger]).await
+}
+
+async fn lead(program: PathBuf, script: Option<&str>, base_url: &str, people: &[&User]) -> Map<String, Value> {
+    let folder = Folder::new("conversation");
+    let photograph = picture::write_photograph(folder.path());
+    let script = script.map(|script| tools::workspace().join("e2e/clients").join(script));
+    let accounts = people.iter().flat_map(|user| [&user.localpart, &user.password]);
     let arguments = script
         .map(OsString::from)
         .into_iter()

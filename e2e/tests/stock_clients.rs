@@ -2,10 +2,10 @@
 //! get to know what they would at Synapse itself.
 
 use e2e::{
-    conversation::{Sdk, conversation},
-    picture, port,
+    conversation::{Sdk, conversation, linked_picture},
+    front_door::{FrontDoor, Setting},
+    picture,
     synapse::{MediaRepository, SERVER_NAME, Synapse},
-    tintype::Tintype,
 };
 use serde_json::{Map, Value, json};
 use tokio::sync::OnceCell;
@@ -31,6 +31,33 @@ async fn matrix_rust_sdk_works_through_tintype_as_at_synapse() {
     assert_eq!(through_tintype, at_synapse);
 }
 
+/// The SDK knows nothing of MSC3911: the application sends the event with a function for requests of any kind.
+#[tokio::test]
+async fn a_picture_sent_with_matrix_js_sdk_is_for_those_who_see_its_message() {
+    let door = FrontDoor::start(Setting::default()).await;
+    let (alice, bob) = (door.synapse.register("alice").await, door.synapse.register("bob").await);
+    let stranger = door.synapse.register("stranger").await;
+
+    let known = linked_picture(&door.url(), &alice, &bob, &stranger).await;
+
+    let here = answer(200, None);
+    let not_for_you = answer(403, Some("M_UNAUTHORIZED"));
+    let gone = answer(404, Some("M_NOT_FOUND"));
+    let expected = json!({
+        "uploaded": { "alice": here, "bob": not_for_you, "stranger": not_for_you },
+        "shown": {
+            "is_the_event": true,
+            "filename": picture::NAME,
+            "is_the_same": true,
+            "cache_control": "private, no-cache",
+        },
+        "sent": { "alice": here, "bob": here, "stranger": not_for_you },
+        "sent_again": answer(400, Some("M_INVALID_PARAM")),
+        "redacted": { "alice": gone, "bob": gone, "stranger": gone },
+    });
+    assert_eq!(Value::from(known), expected);
+}
+
 static SYNAPSE: OnceCell<Synapse> = OnceCell::const_new();
 
 /// At a Synapse that keeps its media itself.
@@ -41,10 +68,8 @@ async fn conversation_at_synapse(sdk: Sdk, name: &str) -> Map<String, Value> {
 
 /// At a Tintype that passes on to a Synapse everything that is not media.
 async fn conversation_through_tintype(sdk: Sdk, name: &str) -> Map<String, Value> {
-    let synapse = Synapse::start(MediaRepository::Elsewhere).await;
-    let server = format!("name = \"{SERVER_NAME}\"\nhomeserver = \"{}\"\npass_through = true\n", synapse.url());
-    let tintype = Tintype::start_linked(port::free(), None, &server, "").await;
-    conversation_at(&format!("http://{}", tintype.address()), &synapse, sdk, name).await
+    let door = FrontDoor::start(Setting::default()).await;
+    conversation_at(&door.url(), &door.synapse, sdk, name).await
 }
 
 async fn conversation_at(base_url: &str, synapse: &Synapse, sdk: Sdk, name: &str) -> Map<String, Value> {
@@ -56,8 +81,8 @@ async fn conversation_at(base_url: &str, synapse: &Synapse, sdk: Sdk, name: &str
 /// What Alice and Bob get to know when nothing stands in their way.
 fn all_goes_well(name: &str) -> Value {
     let [alice, bob] = ["alice", "bob"].map(|who| format!("@{who}_{name}:{SERVER_NAME}"));
-    let here = json!({ "status": 200, "errcode": null });
-    let unknown_token = json!({ "status": 401, "errcode": "M_UNKNOWN_TOKEN" });
+    let here = answer(200, None);
+    let unknown_token = answer(401, Some("M_UNKNOWN_TOKEN"));
     json!({
         "invited_by": alice,
         "question": message("Do you see this?"),
@@ -73,4 +98,8 @@ fn all_goes_well(name: &str) -> Value {
 
 fn message(body: &str) -> Value {
     json!({ "type": "m.room.message", "sent_as": "m.room.encrypted", "body": body })
+}
+
+fn answer(status: u16, errcode: Option<&str>) -> Value {
+    json!({ "status": status, "errcode": errcode })
 }
