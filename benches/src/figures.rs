@@ -6,6 +6,7 @@ mod first_byte;
 mod growing;
 mod idle;
 mod memory;
+mod passing_on;
 mod remote;
 mod thumbnails;
 mod uploads;
@@ -78,6 +79,11 @@ pub const FIGURES: &[Figure] = &[
         name: "thumbnails",
         about: "CPU time and memory of 12-megapixel thumbnails",
         measure: thumbnails::measure,
+    },
+    Figure {
+        name: "passing-on",
+        about: "what a request costs more that is passed on to a homeserver",
+        measure: passing_on::measure,
     },
     Figure { name: "idle", about: "idle memory and time to the first answer", measure: idle::measure },
 ];

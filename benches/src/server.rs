@@ -117,7 +117,16 @@ impl Server {
     /// # Errors
     /// When it cannot be set up, or does not answer within two minutes.
     pub fn start(kind: Kind, programs: &Programs) -> Result<Self> {
-        Self::start_as(kind, programs, None)
+        let server = Self::start_as(kind, programs, None, None)?;
+        server.with_somebody()
+    }
+
+    /// Starts Tintype in front of a server, to which it passes everything on that is not about media.
+    ///
+    /// # Errors
+    /// When it cannot be set up, or does not answer within two minutes.
+    pub fn start_in_front_of(homeserver: &Self, programs: &Programs) -> Result<Self> {
+        Self::start_as(Kind::Tintype, programs, None, Some(homeserver.address))
     }
 
     /// Likewise, as a server that others can reach.
@@ -125,14 +134,20 @@ impl Server {
     /// # Errors
     /// The same, and for nginx.
     pub fn start_federating(kind: Kind, programs: &Programs, federation: Federation<'_>) -> Result<Self> {
-        Self::start_as(kind, programs, Some(federation))
+        let server = Self::start_as(kind, programs, Some(federation), None)?;
+        server.with_somebody()
     }
 
-    fn start_as(kind: Kind, programs: &Programs, federation: Option<Federation<'_>>) -> Result<Self> {
+    fn start_as(
+        kind: Kind,
+        programs: &Programs,
+        federation: Option<Federation<'_>>,
+        homeserver: Option<SocketAddr>,
+    ) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix(kind.name()).tempdir_in(&programs.work)?;
         let address = free_address()?;
         let launch = match kind {
-            Kind::Tintype => tintype::set_up(programs, folder.path(), address, federation)?,
+            Kind::Tintype => tintype::set_up(programs, folder.path(), address, federation, homeserver)?,
             Kind::Nginx if federation.is_some() => bail!("nginx does not federate"),
             Kind::Nginx => nginx::set_up(programs, folder.path(), address)?,
             Kind::Synapse => synapse::set_up(programs, folder.path(), address, federation)?,
@@ -140,8 +155,12 @@ impl Server {
         let (telemetry, first_start) = (launch.telemetry, Duration::ZERO);
         let mut server = Self { kind, address, token: None, telemetry, first_start, process: None, launch, folder };
         server.first_start = server.start_again()?;
-        server.token = server.log_in("bench")?;
         Ok(server)
+    }
+
+    fn with_somebody(mut self) -> Result<Self> {
+        self.token = self.log_in("bench")?;
+        Ok(self)
     }
 
     /// Makes an account and returns an access token of it; nginx has none.
@@ -209,6 +228,15 @@ impl Server {
             thumbnail_path: format!("/_matrix/client/v1/media/thumbnail/{media}"),
             length: bytes.len() as u64,
         })
+    }
+
+    /// Has nginx answer a path as a homeserver might.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or it is another server.
+    pub fn answer(&self, path: &str, body: &[u8]) -> Result<()> {
+        ensure!(self.kind == Kind::Nginx, "{} says for itself what it answers", self.kind.name());
+        nginx::answer(self.folder.path(), path, body)
     }
 
     /// How many such lines the server has logged.

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{Launch, Programs, Stored};
 
@@ -42,6 +42,14 @@ http {{
     fs::write(&file, configuration)?;
     let arguments = vec!["-e".into(), format!("{folder}/error.log").into(), "-c".into(), file.into()];
     Ok(Launch { program: programs.nginx.clone().into(), arguments, answers: "/index.html", telemetry: None })
+}
+
+/// Has it answer a path as a homeserver might.
+pub(super) fn answer(folder: &Path, path: &str, body: &[u8]) -> Result<()> {
+    let file = folder.join("files").join(path.trim_start_matches('/'));
+    fs::create_dir_all(file.parent().context("a path has a folder")?)?;
+    fs::write(file, body)?;
+    Ok(())
 }
 
 pub(super) fn store(folder: &Path, bytes: &[u8]) -> Result<Stored> {

@@ -15,10 +15,11 @@ pub(super) fn set_up(
     folder: &Path,
     address: SocketAddr,
     federation: Option<Federation<'_>>,
+    homeserver: Option<SocketAddr>,
 ) -> Result<Launch> {
     let file = folder.join("tintype.toml");
     let telemetry = free_address()?;
-    fs::write(&file, configuration(folder, address, telemetry, federation))?;
+    fs::write(&file, configuration(folder, address, telemetry, federation, homeserver))?;
     let arguments = vec!["serve".into(), "--config".into(), file.into()];
     Ok(Launch {
         program: programs.tintype.clone().into(),
@@ -33,6 +34,7 @@ fn configuration(
     address: SocketAddr,
     telemetry: SocketAddr,
     federation: Option<Federation<'_>>,
+    homeserver: Option<SocketAddr>,
 ) -> String {
     let (mut name, mut with_tls, mut federating) = ("localhost".to_owned(), String::new(), String::new());
     if let Some(federation) = federation {
@@ -49,6 +51,8 @@ fn configuration(
             certificate.display()
         );
     }
+    let in_front_of = homeserver
+        .map_or_else(String::new, |homeserver| format!("homeserver = \"http://{homeserver}\"\npass_through = true\n"));
     format!(
         "data_dir = \"{}/data\"
 
@@ -60,7 +64,7 @@ listen = \"{telemetry}\"
 
 [[server]]
 name = \"{name}\"
-
+{in_front_of}
 [limits]
 max_upload_size = \"2GiB\"
 max_remote_size = \"2GiB\"
