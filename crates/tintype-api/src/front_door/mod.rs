@@ -59,9 +59,11 @@ impl Head {
         parts.uri = target.parse().expect("a part of a request's target is a target");
         let headers = &mut parts.headers;
         headers.clone_from(request.headers());
-        if let Some(authority) = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
-            // RFC 9112 §3.2.2: the target names the host, whatever the header says.
-            headers.insert(header::HOST, authority);
+        // RFC 9112 §3.2.2: the host that the target names, whatever the header says; and one, by which it was chosen whose
+        // homeserver is meant.
+        let named = request.uri().authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
+        if let Some(host) = named.or_else(|| headers.get(header::HOST).cloned()) {
+            headers.insert(header::HOST, host);
         }
         // Only the address that is believed: Synapse takes the leftmost one of a list, which a client may have written.
         let address = HeaderValue::try_from(trace.address.to_string()).expect("an address is a valid header");

@@ -90,6 +90,18 @@ async fn the_host_in_the_target_is_the_one_that_is_meant() {
 }
 
 #[tokio::test]
+async fn of_two_hosts_the_homeserver_hears_of_the_one_that_was_looked_at() {
+    let homeserver = FakeHomeserver::start().await;
+    let server = in_front_of(&homeserver, "").await;
+    let mut client = server.connect().await;
+
+    client.send(format!("GET {LOGIN} HTTP/1.1\r\nHost: one.example\r\nHost: two.example\r\n\r\n")).await;
+    client.response().await;
+
+    assert_eq!(values(&homeserver.asked()[0].headers, "host"), ["one.example"]);
+}
+
+#[tokio::test]
 async fn what_is_between_neighbours_is_passed_on_in_neither_direction() {
     let upstream = Upstream::start().await;
     let server = upstream.front("").await;
