@@ -7,11 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tintype_domain::{Audience, ContentHash, EventId, Mxc, OwnedEventId, OwnedUserId, RoomId, Timestamp, UserId};
+use tintype_domain::{
+    Audience, ContentHash, EventId, Mxc, OwnedEventId, OwnedUserId, RoomId, ServerName, Timestamp, UserId,
+};
 use tintype_storage::records::{
-    ANSWERS_RETRIES, AttachmentOutcome, AttachmentTarget, Attempt, BeginAttachment, BeginOutcome, Body,
-    ConcludeAttachment, Concluded, EndUnresolved, InsertMedia, InsertReservation, LinkedEvent, MediaKind, NewAudience,
-    NewBlob, NewLifetime, Quota, Records, ReserveOutcome, StreamEvent, VisibilityQuestion, hash_of_content,
+    ANSWERS_RETRIES, ApplyTransaction, AttachmentOutcome, AttachmentTarget, Attempt, BeginAttachment, BeginOutcome,
+    Body, ConcludeAttachment, Concluded, EndUnresolved, InsertMedia, InsertReservation, LinkedEvent, MediaKind, Naming,
+    NewAudience, NewBlob, NewLifetime, Quota, Records, ReserveOutcome, StreamEvent, TransactionOutcome,
+    VisibilityQuestion, hash_of_content,
 };
 
 /// When everything here happens that does not happen at another time.
@@ -82,6 +85,25 @@ impl Database {
 
     async fn heal(&self, event: StreamEvent) -> Vec<Mxc> {
         self.records.heal_attachment(alice().server_name(), event, NOW).await.unwrap()
+    }
+
+    /// The stream of a server's homeserver brings an event.
+    async fn brings(&self, tenant: &str, event: StreamEvent) -> Vec<Mxc> {
+        let transaction = ApplyTransaction {
+            tenant: ServerName::parse(tenant).unwrap(),
+            transaction_id: event.event_id.to_string(),
+            events: vec![event],
+            now: NOW,
+            naming: Naming::Ignored,
+        };
+        match self.records.apply_transaction(transaction).await.unwrap() {
+            TransactionOutcome::Applied(applied) => applied.healed,
+            TransactionOutcome::Repeated => panic!("it was applied before"),
+        }
+    }
+
+    async fn position(&self, event_id: &str) -> Option<i64> {
+        self.records.find_linked_event(&event(event_id)).await.unwrap().and_then(|event| event.position)
     }
 
     async fn end_unresolved(&self, now: Timestamp) -> Vec<Mxc> {
@@ -420,6 +442,42 @@ async fn an_event_of_the_stream_ends_the_unknown_request_that_sent_it() {
     assert_eq!(database.records.find_linked_event(&event("$one")).await.unwrap(), Some(linked()));
     assert_eq!(database.begin(send("1", &["one", "two"])).await, BeginOutcome::Finished { event_id: event("$one") });
     assert_eq!(database.heal(seen("$one")).await, [], "the same again");
+}
+
+#[tokio::test]
+async fn a_transaction_of_the_stream_ends_it_too_and_says_where_the_event_was() {
+    let database = Database::with(&["one"]).await;
+    let id = database.begun(send("1", &["one"])).await;
+    database.conclude(id, UNKNOWN).await;
+
+    assert_eq!(database.brings("example.org", seen("$one")).await, [mxc("one")]);
+
+    assert_eq!(database.position("$one").await, Some(1));
+}
+
+#[tokio::test]
+async fn where_an_event_was_is_known_whether_it_came_before_its_answer_or_after() {
+    let database = Database::with(&["one", "two"]).await;
+    let before = database.begun(send("1", &["one"])).await;
+    database.brings("example.org", seen("$one")).await;
+    database.conclude(before, became("$one")).await;
+
+    let after = database.begun(set_avatar(&["two"])).await;
+    database.conclude(after, became("$two")).await;
+    database.brings("example.org", StreamEvent { event_type: "m.room.avatar".to_owned(), ..seen("$two") }).await;
+
+    assert_eq!((database.position("$one").await, database.position("$two").await), (Some(1), Some(2)));
+}
+
+#[tokio::test]
+async fn the_stream_of_another_server_does_not_say_where_an_event_was() {
+    let database = Database::with(&["one"]).await;
+    let id = database.begun(send("1", &["one"])).await;
+    database.brings("other.example", seen("$one")).await;
+
+    database.conclude(id, became("$one")).await;
+
+    assert_eq!(database.position("$one").await, None);
 }
 
 #[tokio::test]
