@@ -5,7 +5,7 @@ use crate::{
     nginx::{Nginx, Passing},
     person::Person,
     port,
-    synapse::{Federation, Linked, Profiles, Redactions, Synapse, http_client},
+    synapse::{Federation, Linked, Profiles, Redactions, SERVER_NAME, Synapse, http_client},
     tintype::Tintype,
 };
 
@@ -62,31 +62,32 @@ pub struct FrontDoor {
 impl FrontDoor {
     /// Starts both and waits until they are ready.
     pub async fn start(setting: Setting<'_>) -> Self {
-        Self::start_through(setting, |synapse| synapse.url().to_owned()).await
+        Self::start_through(setting, |address| format!("http://{address}")).await
     }
 
-    /// Starts both, with Tintype reaching the homeserver at the URL that `way` names.
-    pub async fn start_through(setting: Setting<'_>, way: impl FnOnce(&Synapse) -> String) -> Self {
+    /// Starts both, with Tintype reaching the homeserver, which is at this address, at the URL that `way` names.
+    pub async fn start_through(setting: Setting<'_>, way: impl FnOnce(String) -> String) -> Self {
         let Setting { front, federation, profiles, redactions, linked } = setting;
         // Each has to know the other's address before it starts.
-        let port = port::free();
-        let name = federation.map_or_else(|| crate::synapse::SERVER_NAME.to_owned(), Federation::server_name);
-        let registration = registration(&name, port);
-        let synapse =
-            Synapse::start_linked(&Linked { registration: &registration, profiles, redactions }, federation).await;
+        let (port, homeserver) = (port::free(), port::free());
+        let name = federation.map_or_else(|| SERVER_NAME.to_owned(), Federation::server_name);
         let server = format!(
-            r#"name = "{name}"
+            r#"[[server]]
+name = "{name}"
 homeserver = "{}"
-signing_key_file = "{}"
 appservice_token = "{APPSERVICE_TOKEN}"
 homeserver_token = "{HOMESERVER_TOKEN}"
 pass_through = {}
 "#,
-            way(&synapse),
-            synapse.signing_key_file().display(),
+            way(format!("127.0.0.1:{homeserver}")),
             front == Front::Tintype,
         );
-        let tintype = Tintype::start_linked(port, federation, &server, &format!("[linked]\n{linked}")).await;
+        let registration = Tintype::registration(port, &server).await;
+        let as_linked = Linked { port: homeserver, registration: &registration, profiles, redactions };
+        let synapse = Synapse::start_linked(&as_linked, federation).await;
+        let key = format!("signing_key_file = \"{}\"\n", synapse.signing_key_file().display());
+        let tables = format!("{server}{key}\n[linked]\n{linked}");
+        let tintype = Tintype::start_linked(port, federation, &tables).await;
         let nginx = match front {
             Front::Tintype => None,
             Front::Nginx => Some(Nginx::start(Passing::Linked, &tintype.address(), &synapse.address()).await),
@@ -115,19 +116,4 @@ pass_through = {}
         let status = answer.status();
         assert!(status.is_success(), "Synapse does not reach Tintype: {status} {:?}", answer.text().await);
     }
-}
-
-fn registration(server_name: &str, port: u16) -> String {
-    let escaped = server_name.replace('.', r"\.");
-    // JSON is YAML.
-    serde_json::json!({
-        "id": "tintype",
-        "url": format!("http://127.0.0.1:{port}"),
-        "as_token": APPSERVICE_TOKEN,
-        "hs_token": HOMESERVER_TOKEN,
-        "sender_localpart": "_tintype",
-        "rate_limited": false,
-        "namespaces": { "users": [{ "exclusive": false, "regex": format!("@.*:{escaped}") }] },
-    })
-    .to_string()
 }

@@ -176,8 +176,14 @@ impl Person {
 
     /// Has an avatar in the profile.
     pub async fn set_avatar(&self, mxc: &str) {
+        let answer = self.try_to_set_avatar(mxc).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+    }
+
+    /// Asks for an avatar in the profile.
+    pub async fn try_to_set_avatar(&self, mxc: &str) -> Answer {
         let target = format!("{CLIENT}/profile/{}/avatar_url", self.id());
-        self.done(Method::PUT, &target, &json!({ "avatar_url": mxc })).await;
+        self.answer(self.request(Method::PUT, &target).json(&json!({ "avatar_url": mxc }))).await
     }
 
     /// Asks for media.

@@ -58,6 +58,8 @@ impl Federation<'_> {
 /// How a homeserver with a Tintype in front of it is set up.
 #[derive(Clone, Copy, Debug)]
 pub struct Linked<'a> {
+    /// The port it listens on, which Tintype knows before it is there.
+    pub port: u16,
     /// The registration of Tintype as an application service, a YAML file.
     pub registration: &'a str,
     /// Whose profiles a user may look at.
@@ -124,8 +126,7 @@ impl Synapse {
     /// Starts a homeserver whose media is Tintype's, which hears of all events as an application service, and waits
     /// until it answers. With `federation` other servers can reach it through Tintype.
     pub async fn start_linked(linked: &Linked<'_>, federation: Option<Federation<'_>>) -> Self {
-        let port = port::free();
-        let media = MediaRepository::Elsewhere;
+        let (port, media) = (linked.port, MediaRepository::Elsewhere);
         let mut configuration = configuration(port, media);
         let server_name = federation.map_or_else(|| SERVER_NAME.to_owned(), Federation::server_name);
         if let Some(federation) = federation {

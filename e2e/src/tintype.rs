@@ -57,14 +57,21 @@ signing_key_file = "{}"
         Self::start_configured(&tls(federation), &(server + &federating(federation))).await
     }
 
-    /// Starts Tintype on `port` for media that is linked to events of the homeserver at `homeserver`, and waits until it
-    /// is ready. `server` are more lines of its `[[server]]`, `tables` are tables of the configuration.
-    pub async fn start_linked(port: u16, with_tls: Option<Federation<'_>>, server: &str, tables: &str) -> Self {
-        let (http, federation) = match with_tls {
-            Some(federation) => (tls(federation), federating(federation)),
-            None => (String::new(), String::new()),
-        };
-        Self::start_on(port, &http, &format!("[[server]]\n{server}\n{federation}\n{tables}")).await
+    /// Starts Tintype on `port` for media that is linked to events, and waits until it is ready. `tables` say which
+    /// homeserver's; with `federation` other servers reach both through it.
+    pub async fn start_linked(port: u16, federation: Option<Federation<'_>>, tables: &str) -> Self {
+        match federation {
+            Some(federation) => Self::start_on(port, &tls(federation), &(federating(federation) + tables)).await,
+            None => Self::start_on(port, "", tables).await,
+        }
+    }
+
+    /// What a homeserver has to know of a Tintype on `port` that `server` configures: a file in YAML.
+    pub async fn registration(port: u16, server: &str) -> String {
+        let folder = Folder::new("registration");
+        let configuration = format!("[http]\nlisten = [\"127.0.0.1:{port}\"]\n{server}");
+        fs::write(folder.path().join(CONFIGURATION), configuration).expect("a file can be written");
+        output(&folder, ["appservice", "registration", "--config", CONFIGURATION]).await
     }
 
     /// Starts Tintype with more lines in `[http]`, and with further tables.
@@ -117,14 +124,7 @@ url = "file:media"
 
     /// Makes an account of a server without a homeserver and returns an access token of it.
     pub async fn token(&self, localpart: &str) -> String {
-        let mut command = Command::new(tools::tintype());
-        command.args(["token", localpart, "--config", CONFIGURATION]).current_dir(self.folder.path());
-        let output = tokio::task::spawn_blocking(move || command.output())
-            .await
-            .expect("running a command does not panic")
-            .expect("the command can be started");
-        assert!(output.status.success(), "no token: {output:?}");
-        String::from_utf8(output.stdout).expect("a token is text").trim().to_owned()
+        output(&self.folder, ["token", localpart, "--config", CONFIGURATION]).await.trim().to_owned()
     }
 
     /// The address it serves media on, `127.0.0.1:PORT`.
@@ -149,6 +149,18 @@ url = "file:media"
     pub async fn stop(mut self) -> ExitStatus {
         self.process.stop().await
     }
+}
+
+/// What a command of the program prints.
+async fn output<const N: usize>(folder: &Folder, arguments: [&str; N]) -> String {
+    let mut command = Command::new(tools::tintype());
+    command.args(arguments).current_dir(folder.path());
+    let output = tokio::task::spawn_blocking(move || command.output())
+        .await
+        .expect("running a command does not panic")
+        .expect("the command can be started");
+    assert!(output.status.success(), "{arguments:?} failed: {output:?}");
+    String::from_utf8(output.stdout).expect("what is printed is text")
 }
 
 // Each start has a log of its own.

@@ -55,7 +55,7 @@ async fn a_homeserver_is_asked_to_ping_at_the_start_so_that_it_sends_what_it_cou
     };
     until("the homeserver is asked", async || {
         pair.homeserver.asked().iter().any(|asked| {
-            let authorization = asked.headers.get("authorization").map(|value| value.as_bytes());
+            let authorization = asked.headers.get("authorization").map(http::HeaderValue::as_bytes);
             is_ping(&asked.method, &asked.target) && authorization == Some(b"Bearer as-secret")
         })
     })

@@ -1,0 +1,74 @@
+//! Two rooms, their people and the servers.
+
+use e2e::{
+    fickle::{Fate, Fickle},
+    front_door::{FrontDoor, Setting},
+    person::{Person, eventually},
+};
+
+/// Where all runs take place.
+pub struct Stage {
+    pub door: FrontDoor,
+    pub fickle: Fickle,
+    /// Who uploads and sends, in both rooms.
+    pub alice: Person,
+    pub here: Place,
+    pub elsewhere: Place,
+    /// Is in neither room.
+    pub mallory: Person,
+}
+
+/// A room and who is in it beside alice.
+pub struct Place {
+    pub room: String,
+    pub member: Person,
+}
+
+impl Stage {
+    pub async fn set() -> Self {
+        let fickle = Fickle::bind().await;
+        let door = FrontDoor::start_through(Setting::default(), |address| fickle.in_front_of(address)).await;
+        let alice = door.person("alice").await;
+        let here = Place::of(&alice, door.person("bob").await).await;
+        let elsewhere = Place::of(&alice, door.person("carol").await).await;
+        let mallory = door.person("mallory").await;
+        Self { door, fickle, alice, here, elsewhere, mallory }
+    }
+
+    /// Puts an end to what is broken.
+    pub fn calm(&self) {
+        self.fickle.decide(Fate::CALM, self.door.tintype.killer());
+    }
+
+    /// Starts Tintype again. Whether the homeserver notices at once or some time later is chance.
+    pub async fn start_again(&mut self, is_noticed: bool) {
+        self.door.tintype.kill();
+        self.door.tintype.start_again().await;
+        self.calm();
+        if is_noticed {
+            self.door.ping().await;
+        }
+    }
+
+    /// Waits until Tintype has heard all that has happened: an event of now ends what belongs to it.
+    pub async fn catch_up(&self) {
+        self.calm();
+        self.door.ping().await;
+        for Place { room, member } in [&self.here, &self.elsewhere] {
+            let media = self.alice.upload().await;
+            let event = self.alice.send(room, &media).await;
+            member.download(&media).await.is_the_photograph();
+            self.alice.redact(room, &event).await;
+            eventually(async || member.download(&media).await.status == 404).await;
+        }
+    }
+}
+
+impl Place {
+    async fn of(alice: &Person, member: Person) -> Self {
+        let room = alice.create_room("joined").await;
+        alice.invite(&room, &member).await;
+        member.join(&room).await;
+        Self { room, member }
+    }
+}
