@@ -5,7 +5,7 @@ use crate::{
     nginx::{Nginx, Passing},
     person::Person,
     port,
-    synapse::{Federation, Linked, Profiles, Redactions, SERVER_NAME, Synapse, http_client},
+    synapse::{Federation, Linked, Profiles, Redactions, SERVER_NAME, Synapse},
     tintype::Tintype,
 };
 
@@ -92,9 +92,7 @@ pass_through = {}
             Front::Tintype => None,
             Front::Nginx => Some(Nginx::start(Passing::Linked, &tintype.address(), &synapse.address()).await),
         };
-        let door = Self { tintype, synapse, nginx };
-        door.ping().await;
-        door
+        Self { tintype, synapse, nginx }
     }
 
     /// The base URL that clients know.
@@ -106,14 +104,5 @@ pass_through = {}
     pub async fn person(&self, localpart: &str) -> Person {
         let user = self.synapse.register(localpart).await;
         Person::new(user, self.url(), self.synapse.url().to_owned())
-    }
-
-    /// Has the homeserver see that Tintype is there, so that it does not let its events wait.
-    pub async fn ping(&self) {
-        let ping = http_client().post(format!("{}/_matrix/client/v1/appservice/tintype/ping", self.synapse.url()));
-        let ping = ping.bearer_auth(APPSERVICE_TOKEN).json(&serde_json::json!({ "transaction_id": "here" }));
-        let answer = ping.send().await.expect("Synapse answers");
-        let status = answer.status();
-        assert!(status.is_success(), "Synapse does not reach Tintype: {status} {:?}", answer.text().await);
     }
 }

@@ -90,6 +90,21 @@ async fn a_room_can_begin_with_an_avatar() {
     mallory.download(&avatar).await.is_unauthorized();
 }
 
+#[tokio::test]
+async fn a_member_event_gets_a_copy_of_the_avatar_of_the_profile() {
+    let (alice, bob, room) = two_in_a_room("copy").await;
+    let avatar = alice.upload().await;
+    alice.set_avatar(&avatar).await;
+
+    alice.set_member_avatar_unattached(&room, &avatar).await;
+
+    let state = bob.state(&room, ("m.room.member", alice.id())).await;
+    let copy = state["avatar_url"].as_str().expect("the member has an avatar");
+    assert_ne!(copy, avatar);
+    bob.download(copy).await.is_the_photograph();
+    bob.download(&avatar).await.is_the_photograph();
+}
+
 /// A room of a moderator and another member.
 async fn two_in_a_room(name: &str) -> (Person, Person, String) {
     let door = front_door().await;

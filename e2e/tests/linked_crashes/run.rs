@@ -160,7 +160,6 @@ impl Run {
         };
         // Who gives up would not notice that.
         let fate = Fate { kill: fate.kill.filter(|_| gives_up_after.is_none()), ..fate };
-        let is_noticed = dice.percent(50);
         self.tell(format_args!("{kind:?} {fate:?}, killed {killed_after:?}, given up {gives_up_after:?}"));
         stage.fickle.decide(fate, stage.door.tintype.killer());
         let outcome = {
@@ -175,7 +174,7 @@ impl Run {
             }
         };
         if outcome.was_killed {
-            stage.start_again(is_noticed).await;
+            stage.start_again().await;
         }
         stage.calm();
         self.tell(format_args!("{outcome:?}"));

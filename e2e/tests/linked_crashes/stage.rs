@@ -40,20 +40,16 @@ impl Stage {
         self.fickle.decide(Fate::CALM, self.door.tintype.killer());
     }
 
-    /// Starts Tintype again. Whether the homeserver notices at once or some time later is chance.
-    pub async fn start_again(&mut self, is_noticed: bool) {
+    /// Starts Tintype again.
+    pub async fn start_again(&mut self) {
         self.door.tintype.kill();
         self.door.tintype.start_again().await;
         self.calm();
-        if is_noticed {
-            self.door.ping().await;
-        }
     }
 
     /// Waits until Tintype has heard all that has happened: an event of now ends what belongs to it.
     pub async fn catch_up(&self) {
         self.calm();
-        self.door.ping().await;
         for Place { room, member } in [&self.here, &self.elsewhere] {
             let media = self.alice.upload().await;
             let event = self.alice.send(room, &media).await;
