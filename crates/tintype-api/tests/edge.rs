@@ -114,7 +114,7 @@ async fn a_path_that_is_not_served_is_unrecognized() {
         "/_matrix/media/v3/upload/localhost/a/b",
         "/_matrix/media/unstable/fi.mau.msc2246/upload",
         "/_matrix/client/v1/media",
-        "/_matrix/client/v1/media/upload",
+        "/_matrix/client/v1/media/uploads",
         "/_matrix/client/v1/media/download/localhost/a/b/c",
         "/_matrix/client/v3/sync",
         "/_matrix/client/v1/media/../../../../etc/passwd",
