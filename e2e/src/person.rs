@@ -221,11 +221,25 @@ impl Person {
 
     /// The IDs of the events of a room that the homeserver shows them and that name this media in their content.
     pub async fn events_with(&self, room: &str, mxc: &str) -> Vec<String> {
-        let messages = self.shown(&format!("{CLIENT}/rooms/{room}/messages?dir=b&limit=100")).await;
-        let messages = messages.expect("members see messages");
-        let events = messages["chunk"].as_array().expect("there are events").iter();
-        let with_media = events.filter(|event| event["content"]["url"] == mxc);
-        with_media.map(|event| text(event, "event_id")).collect()
+        let events = self.events_with_media(room).await.into_iter();
+        events.filter(|(_, media)| media == mxc).map(|(event, _)| event).collect()
+    }
+
+    /// The IDs of the events of a room that the homeserver shows them and that name media in their content, and that media.
+    pub async fn events_with_media(&self, room: &str) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        let mut from = String::new();
+        loop {
+            let messages = self.shown(&format!("{CLIENT}/rooms/{room}/messages?dir=b&limit=1000{from}")).await;
+            let messages = messages.expect("members see messages");
+            for event in messages["chunk"].as_array().expect("there are events") {
+                if let Some(media) = event["content"]["url"].as_str() {
+                    found.push((text(event, "event_id"), media.to_owned()));
+                }
+            }
+            let Some(end) = messages["end"].as_str() else { return found };
+            from = format!("&from={end}");
+        }
     }
 
     /// What the homeserver itself answers, unless it refuses.

@@ -32,8 +32,13 @@ async fn media_is_attached_at_most_once_and_never_lost_whatever_breaks() {
 
     // The homeserver has told everything by the time it answers a later event.
     stage.catch_up().await;
+    let events = stage.events().await;
     for run in &mut ended {
-        run.is_well(&stage).await;
+        run.is_well(&stage, &events).await;
+    }
+    let events = stage.events().await;
+    for run in &ended {
+        run.was_right(&events);
     }
     println!("{}", run::summary(&ended));
 }

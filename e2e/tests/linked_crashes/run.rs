@@ -15,7 +15,7 @@ use tokio::time;
 
 use crate::{
     dice::Dice,
-    stage::{Place, Stage},
+    stage::{Events, Stage},
 };
 
 /// What has not healed by then never will.
@@ -109,15 +109,14 @@ impl Run {
         }
         stage.fickle.is_idle().await;
         run.look(stage).await;
-        run.was_seen_by_the_right_ones(stage).await;
         run
     }
 
     /// What must hold when Tintype has heard everything.
-    pub async fn is_well(&mut self, stage: &Stage) {
-        let (here, elsewhere) = self.events(stage).await;
-        let mut events = here.into_iter().map(|event| (event, Room::Here));
-        let found = events.next().or_else(|| elsewhere.into_iter().map(|event| (event, Room::Elsewhere)).next());
+    pub async fn is_well(&mut self, stage: &Stage, events: &Events) {
+        let [here, elsewhere] = events.with(&self.media);
+        let here = here.first().map(|event| ((*event).to_owned(), Room::Here));
+        let found = here.or_else(|| elsewhere.first().map(|event| ((*event).to_owned(), Room::Elsewhere)));
         match (found, &self.standing) {
             // Whether the client was told or not: what the homeserver has is attached.
             (Some((event, room)), standing) => {
@@ -141,7 +140,16 @@ impl Run {
         // Once more, to something else.
         self.attempt_elsewhere(stage).await;
         self.look(stage).await;
-        self.was_seen_by_the_right_ones(stage).await;
+    }
+
+    /// What must hold of all that was ever seen, and of all events that there are at the end.
+    pub fn was_right(&self, events: &Events) {
+        let [here, elsewhere] = events.with(&self.media);
+        let Seen { here: seen_here, elsewhere: seen_elsewhere, by_mallory } = self.seen;
+        self.check(!by_mallory, "who is in no room sees nothing");
+        self.check(!seen_here || !here.is_empty(), "seen here only with an event here");
+        self.check(!seen_elsewhere || !elsewhere.is_empty(), "seen elsewhere only with an event there");
+        self.check(here.len() + elsewhere.len() <= 1, "it is in one event at most");
     }
 
     async fn is_healed_for(&self, member: &Person) {
@@ -263,20 +271,6 @@ impl Run {
 
     async fn look(&mut self, stage: &Stage) {
         self.seen.look_once(stage, &self.media).await;
-    }
-
-    async fn was_seen_by_the_right_ones(&self, stage: &Stage) {
-        let (here, elsewhere) = self.events(stage).await;
-        let Seen { here: seen_here, elsewhere: seen_elsewhere, by_mallory } = self.seen;
-        self.check(!by_mallory, "who is in no room sees nothing");
-        self.check(!seen_here || !here.is_empty(), "seen here only with an event here");
-        self.check(!seen_elsewhere || !elsewhere.is_empty(), "seen elsewhere only with an event there");
-        self.check(here.len() + elsewhere.len() <= 1, "it is in one event at most");
-    }
-
-    async fn events(&self, stage: &Stage) -> (Vec<String>, Vec<String>) {
-        let events = async |place: &Place| stage.alice.events_with(&place.room, &self.media).await;
-        (events(&stage.here).await, events(&stage.elsewhere).await)
     }
 
     fn tell(&mut self, what: fmt::Arguments<'_>) {

@@ -24,6 +24,19 @@ pub struct Place {
     pub member: Person,
 }
 
+/// The events with media in both rooms, as the homeserver has them, and their media.
+pub struct Events([Vec<(String, String)>; 2]);
+
+impl Events {
+    /// Those with this media, here and elsewhere.
+    pub fn with(&self, media: &str) -> [Vec<&str>; 2] {
+        self.0.each_ref().map(|events| {
+            let with_media = events.iter().filter(|(_, named)| named == media);
+            with_media.map(|(event, _)| event.as_str()).collect()
+        })
+    }
+}
+
 impl Stage {
     pub async fn set() -> Self {
         let fickle = Fickle::bind().await;
@@ -45,6 +58,12 @@ impl Stage {
         self.door.tintype.kill();
         self.door.tintype.start_again().await;
         self.calm();
+    }
+
+    /// What the homeserver has now.
+    pub async fn events(&self) -> Events {
+        let here = self.alice.events_with_media(&self.here.room).await;
+        Events([here, self.alice.events_with_media(&self.elsewhere.room).await])
     }
 
     /// Waits until Tintype has heard all that has happened: an event of now ends what belongs to it.
