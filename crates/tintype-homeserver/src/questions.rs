@@ -48,6 +48,10 @@ pub(crate) fn segment(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()
 }
 
+fn state_path(room: &RoomId, event_type: &str, state_key: &str) -> String {
+    format!("v3/rooms/{}/state/{}/{}", segment(room.as_str()), segment(event_type), segment(state_key))
+}
+
 impl Homeserver {
     /// What an application service shows to act as a user of this homeserver (application service API, "Identity
     /// assertion"); none if there is no application service.
@@ -125,8 +129,7 @@ impl Homeserver {
         event_type: &str,
         state_key: &str,
     ) -> Result<Map<String, Value>, QuestionError> {
-        let (event_type, state_key) = (segment(event_type), segment(state_key));
-        let path = format!("v3/rooms/{}/state/{event_type}/{state_key}", segment(room.as_str()));
+        let path = state_path(room, event_type, state_key);
         object(self.ask(credentials, asker, &path, &[("format", "event")]).await?)
     }
 
@@ -142,8 +145,7 @@ impl Homeserver {
         event_type: &str,
         state_key: &str,
     ) -> Result<Map<String, Value>, QuestionError> {
-        let (event_type, state_key) = (segment(event_type), segment(state_key));
-        let path = format!("v3/rooms/{}/state/{event_type}/{state_key}", segment(room.as_str()));
+        let path = state_path(room, event_type, state_key);
         object(self.ask(credentials, asker, &path, &[]).await?)
     }
 
