@@ -9,8 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{
-    StatusCode,
+    Response, StatusCode,
     header::{self, HeaderValue},
+};
+use serde::{
+    Deserializer as _,
+    de::{SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
 use tintype_domain::{EventId, RoomId, UserId};
@@ -23,8 +27,11 @@ use crate::{
 /// What does not need to be encoded in a segment of a path (RFC 3986, "unreserved").
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The longest answer that is read, in bytes: the state of a large room takes some ten megabytes.
-const MAX_ANSWER: usize = 256 * 1024 * 1024;
+/// The longest answer that is read, in bytes: an event has 64 KiB, and a context some of them.
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
+
+/// The longest state of a room that is read, in bytes: that of the largest rooms takes some ten megabytes.
+const MAX_STATE: usize = 256 * 1024 * 1024;
 
 /// How long the state of a room may take: that of a large one is a matter of minutes.
 const STATE: Duration = Duration::from_mins(5);
@@ -108,9 +115,7 @@ impl Homeserver {
         let url = self.client_api.join(&format!("../..{target}")).map_err(|error| unavailable(&error))?;
         let request = self.client.get(url).header(header::AUTHORIZATION, authorization);
         let response = request.send().await.map_err(|error| unavailable(&error))?;
-        let status = response.status();
-        let body = read(response, MAX_ANSWER).await.map_err(|error| QuestionError::Unavailable(error.to_string()))?;
-        let mut transaction = object(understand(status, body, None)?)?;
+        let mut transaction = object(Unread(response).read(MAX_ANSWER).await?.understand()?)?;
         match transaction.get_mut("pdus").and_then(Value::as_array_mut).and_then(Vec::pop) {
             Some(event) => object(event),
             None => Err(QuestionError::Hidden),
@@ -149,16 +154,28 @@ impl Homeserver {
         object(self.ask(credentials, asker, &path, &[]).await?)
     }
 
-    /// The whole current state: `GET /_matrix/client/v3/rooms/{roomId}/state`.
+    /// The current state events of these types: `GET /_matrix/client/v3/rooms/{roomId}/state`. All of the state comes, and
+    /// only what is wanted of it is kept.
     ///
     /// # Errors
     /// A [`QuestionError`].
-    pub async fn room_state(&self, credentials: &Credentials, room: &RoomId) -> Result<Vec<Value>, QuestionError> {
+    pub async fn room_state(
+        &self,
+        credentials: &Credentials,
+        room: &RoomId,
+        types: &'static [&'static str],
+    ) -> Result<Vec<Value>, QuestionError> {
         let path = format!("v3/rooms/{}/state", segment(room.as_str()));
-        match self.ask_within(Some(STATE), credentials, None, &path, &[]).await? {
-            Value::Array(state) => Ok(state),
-            _ => Err(QuestionError::Unavailable("its answer is no list".to_owned())),
+        let answer = self.send(Some(STATE), credentials, None, &path, &[]).await?.read(MAX_STATE).await?;
+        if answer.status != StatusCode::OK {
+            let refused = answer.understand().map(drop);
+            return Err(refused.err().unwrap_or_else(|| QuestionError::Unavailable("it answered no list".to_owned())));
         }
+        // It may take a second to read, in which nobody else is to wait.
+        let body = answer.body;
+        let read = tokio::task::spawn_blocking(move || events_of_types(&body, types)).await;
+        let unavailable = |error: &dyn std::error::Error| QuestionError::Unavailable(chain(error));
+        read.map_err(|error| unavailable(&error))?.map_err(|error| unavailable(&error))
     }
 
     /// An event, and the state of these types at it: `GET /_matrix/client/v3/rooms/{roomId}/context/{eventId}?limit=0`.
@@ -191,14 +208,6 @@ impl Homeserver {
         object(self.ask(credentials, asker, &format!("v3/profile/{}", segment(user.as_str())), &[]).await?)
     }
 
-    /// The rooms that this user is joined to: `GET /_matrix/client/v3/joined_rooms`.
-    ///
-    /// # Errors
-    /// A [`QuestionError`].
-    pub async fn joined_rooms(&self, credentials: &Credentials) -> Result<Map<String, Value>, QuestionError> {
-        object(self.ask(credentials, None, "v3/joined_rooms", &[]).await?)
-    }
-
     /// Answers a `GET` below `/_matrix/client/` with its JSON. The path is encoded already.
     ///
     /// # Errors
@@ -210,18 +219,18 @@ impl Homeserver {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<Value, QuestionError> {
-        self.ask_within(None, credentials, asker, path, query).await
+        self.send(None, credentials, asker, path, query).await?.read(MAX_ANSWER).await?.understand()
     }
 
-    /// The same, for which more time may be allowed.
-    async fn ask_within(
+    /// Sends a question, for whose answer more time than usual may be allowed.
+    async fn send(
         &self,
         time: Option<Duration>,
         credentials: &Credentials,
         asker: Option<&Asker<'_>>,
         path: &str,
         query: &[(&str, &str)],
-    ) -> Result<Value, QuestionError> {
+    ) -> Result<Unread, QuestionError> {
         let unavailable = |error: &dyn std::error::Error| QuestionError::Unavailable(chain(error));
         let url = self.client_api.join(path).map_err(|error| unavailable(&error))?;
         let Masquerade { user_id, device_id } = &credentials.masquerade;
@@ -238,33 +247,98 @@ impl Homeserver {
                 request = request.header(header::USER_AGENT, user_agent);
             }
         }
-        let response = request.send().await.map_err(|error| unavailable(&error))?;
-        let status = response.status();
-        let retry_after =
-            response.headers().get(header::RETRY_AFTER).and_then(|value| Some(value.to_str().ok()?.to_owned()));
-        let body = read(response, MAX_ANSWER).await.map_err(|error| QuestionError::Unavailable(error.to_string()))?;
-        understand(status, body, retry_after)
+        Ok(Unread(request.send().await.map_err(|error| unavailable(&error))?))
     }
 }
 
-fn understand(status: StatusCode, body: Bytes, retry_after: Option<String>) -> Result<Value, QuestionError> {
-    let answer: Result<Value, _> = serde_json::from_slice(&body);
-    let is_matrix_error = matches!(&answer, Ok(Value::Object(error)) if error.contains_key("errcode"));
-    match (status, answer) {
-        (StatusCode::OK, Ok(answer)) => Ok(answer),
-        (StatusCode::FORBIDDEN | StatusCode::NOT_FOUND, _) if is_matrix_error => Err(QuestionError::Hidden),
-        // So Synapse says of an event that it does not know, where it is asked without a room or as a server.
-        (StatusCode::NOT_FOUND, Ok(Value::String(_))) => Err(QuestionError::Hidden),
-        (StatusCode::UNAUTHORIZED, _) if is_matrix_error => {
-            Err(QuestionError::Refused(Refusal { status: status.as_u16(), body, retry_after }))
-        }
-        _ => Err(QuestionError::Unavailable(format!("it answered with status {status}"))),
+/// An answer whose body is still to come.
+struct Unread(Response);
+
+impl Unread {
+    async fn read(self, at_most: usize) -> Result<Answer, QuestionError> {
+        let status = self.0.status();
+        let retry_after =
+            self.0.headers().get(header::RETRY_AFTER).and_then(|value| Some(value.to_str().ok()?.to_owned()));
+        let body = read(self.0, at_most).await.map_err(|error| QuestionError::Unavailable(error.to_string()))?;
+        Ok(Answer { status, body, retry_after })
     }
+}
+
+/// An answer.
+struct Answer {
+    status: StatusCode,
+    body: Bytes,
+    retry_after: Option<String>,
+}
+
+impl Answer {
+    fn understand(self) -> Result<Value, QuestionError> {
+        let Self { status, body, retry_after } = self;
+        let answer: Result<Value, _> = serde_json::from_slice(&body);
+        let is_matrix_error = matches!(&answer, Ok(Value::Object(error)) if error.contains_key("errcode"));
+        match (status, answer) {
+            (StatusCode::OK, Ok(answer)) => Ok(answer),
+            (StatusCode::FORBIDDEN | StatusCode::NOT_FOUND, _) if is_matrix_error => Err(QuestionError::Hidden),
+            // So Synapse says of an event that it does not know, where it is asked without a room or as a server.
+            (StatusCode::NOT_FOUND, Ok(Value::String(_))) => Err(QuestionError::Hidden),
+            (StatusCode::UNAUTHORIZED, _) if is_matrix_error => {
+                Err(QuestionError::Refused(Refusal { status: status.as_u16(), body, retry_after }))
+            }
+            _ => Err(QuestionError::Unavailable(format!("it answered with status {status}"))),
+        }
+    }
+}
+
+/// The events of these types in a list of events, of which the others are forgotten as they are read.
+fn events_of_types(list: &[u8], types: &[&str]) -> Result<Vec<Value>, serde_json::Error> {
+    struct OfTypes<'a>(&'a [&'a str]);
+
+    impl<'de> Visitor<'de> for OfTypes<'_> {
+        type Value = Vec<Value>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a list of events")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Value>, A::Error> {
+            let mut events = Vec::new();
+            while let Some(event) = list.next_element::<Value>()? {
+                if event.get("type").and_then(Value::as_str).is_some_and(|of| self.0.contains(&of)) {
+                    events.push(event);
+                }
+            }
+            Ok(events)
+        }
+    }
+
+    let mut reader = serde_json::Deserializer::from_slice(list);
+    let events = reader.deserialize_seq(OfTypes(types))?;
+    reader.end()?;
+    Ok(events)
 }
 
 fn object(answer: Value) -> Result<Map<String, Value>, QuestionError> {
     match answer {
         Value::Object(object) => Ok(object),
         _ => Err(QuestionError::Unavailable("its answer is no object".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_a_list_of_events_those_of_the_wanted_types_are_kept() {
+        let member = json!({ "type": "m.room.member", "state_key": "@a:b" });
+        let list = json!([{ "type": "m.room.name" }, member, { "no": "type" }, 7, null]).to_string();
+
+        assert_eq!(events_of_types(list.as_bytes(), &["m.room.member"]).unwrap(), [member]);
+        assert_eq!(events_of_types(b"[]", &["m.room.member"]).unwrap(), Vec::<Value>::new());
+        for no_list in ["{}", "", "[", "[] []", "[{]"] {
+            assert!(events_of_types(no_list.as_bytes(), &["m.room.member"]).is_err(), "{no_list}");
+        }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) use self::{
     turns::{Turn, Turns},
     unresolved::sweep,
 };
-use crate::{Access, Accounts, Caller, Inner, Repository, StorageError};
+use crate::{Access, Caller, Repository, StorageError};
 
 /// How long the homeserver is asked for the visibility at a new event, while its readers wait.
 const VISIBILITY_WITHIN: Duration = Duration::from_secs(2);
@@ -197,7 +197,7 @@ impl Repository {
         if !link.is_some_and(attached) {
             return Ok(false);
         }
-        let homeserver = self.0.homeserver_of(&user.user_id).ok_or(AttachError::NoHomeserver)?;
+        let homeserver = self.0.homeserver(user.user_id.server_name()).ok_or(AttachError::NoHomeserver)?;
         let asker = Asker { address: caller.address, user_agent: access.user_agent.as_deref() };
         let profile = match homeserver.profile(&access.credentials, Some(&asker), user_id).await {
             Ok(profile) => profile,
@@ -205,17 +205,6 @@ impl Repository {
             Err(error) => return Err(error.into()),
         };
         Ok(profile.get("avatar_url").and_then(|url| url.as_str()) == Some(&mxc.to_string()))
-    }
-}
-
-impl Inner {
-    /// The homeserver of a user of ours; none where this program is all there is, or for others' users.
-    pub(crate) fn homeserver_of(&self, user: &UserId) -> Option<&Homeserver> {
-        let server = self.servers.iter().find(|server| server.name == user.server_name())?;
-        match &server.accounts {
-            Accounts::Homeserver(homeserver) => Some(homeserver),
-            Accounts::Local(_) => None,
-        }
     }
 }
 
@@ -298,7 +287,7 @@ impl Repository {
         event_id: OwnedEventId,
     ) -> Result<Attached<A>, AttachError> {
         if let AttachmentTarget::State { room_id, event_type, state_key } = &request.target {
-            let homeserver = self.0.homeserver_of(&sender.user.user_id).ok_or(AttachError::NoHomeserver)?;
+            let homeserver = self.0.homeserver(sender.user.user_id.server_name()).ok_or(AttachError::NoHomeserver)?;
             let (credentials, asker) = (&sender.access.credentials, sender.asker());
             let current = homeserver.state_event(credentials, Some(&asker), room_id, event_type, state_key).await;
             let is_current = match current {
@@ -361,7 +350,7 @@ impl Repository {
 
     async fn event(&self, sender: &Sender, event_id: OwnedEventId, known: LinkedEvent) -> AttachmentOutcome {
         let asked = async {
-            let homeserver = self.0.homeserver_of(&sender.user.user_id)?;
+            let homeserver = self.0.homeserver(sender.user.user_id.server_name())?;
             let room_id = known.room_id.as_deref()?;
             visibility_at(homeserver, &sender.access.credentials, Some(&sender.asker()), room_id, &event_id).await
         };
@@ -373,7 +362,7 @@ impl Repository {
 
     /// The event that sets the avatar of a room that was just created, if it is the one that the request asked for.
     async fn new_avatar(&self, sender: &Sender, request: &AttachRequest, room_id: &RoomId) -> Option<OwnedEventId> {
-        let homeserver = self.0.homeserver_of(&sender.user.user_id)?;
+        let homeserver = self.0.homeserver(sender.user.user_id.server_name())?;
         let (credentials, asker) = (&sender.access.credentials, sender.asker());
         let answer = homeserver.state_event(credentials, Some(&asker), room_id, "m.room.avatar", "").await;
         let event =

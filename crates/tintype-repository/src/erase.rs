@@ -14,7 +14,11 @@ use tintype_storage::{
 
 use tokio::time::sleep;
 
-use crate::{Repository, StorageError, background::Observed, sweep::AFTER_A_FAILURE};
+use crate::{
+    Repository, StorageError,
+    background::Observed,
+    sweep::{AFTER_A_FAILURE, remove_files},
+};
 
 /// Pieces of media erased in one transaction, so that other writes need not wait for long.
 const AT_ONCE: u32 = 500;
@@ -119,25 +123,8 @@ pub async fn erase_alone(
             break;
         }
     }
-    // Files that cannot be removed stay in the queue: the next server tries again.
-    let mut stuck = 0;
-    loop {
-        let queued = records.removals(AT_ONCE.saturating_add(stuck)).await?;
-        let mut gone = Vec::new();
-        for location in queued.into_iter().skip(stuck as usize) {
-            match blobs.remove(&location).await {
-                Ok(()) => gone.push(location),
-                Err(error) => {
-                    tracing::warn!(%error, location = location.as_str(), "a file could not be removed; a server will try again");
-                    stuck += 1;
-                }
-            }
-        }
-        if gone.is_empty() {
-            break;
-        }
-        records.removed(gone).await?;
-    }
+    // What cannot be removed now the next server tries again.
+    remove_files(records, blobs).await?;
     // Small media was in the database: nothing of it is to stay in its log.
     records.checkpoint().await?;
     Ok(records.find_erasure(user_id).await?.unwrap_or_default())

@@ -323,10 +323,7 @@ impl Repository {
 
     /// The homeserver of one of our servers, if it has one.
     pub fn homeserver(&self, server: &ServerName) -> Option<Arc<Homeserver>> {
-        self.0.servers.iter().find(|known| known.name == *server).and_then(|known| match &known.accounts {
-            Accounts::Homeserver(homeserver) => Some(Arc::clone(homeserver)),
-            Accounts::Local(_) => None,
-        })
+        self.0.homeserver(server).cloned()
     }
 
     /// Whether media that anybody may see is refused, so that all of it belongs to something (MSC3911).
@@ -421,6 +418,14 @@ impl Repository {
 }
 
 impl Inner {
+    /// The homeserver of one of our servers; none where this program is all there is, or for servers of others.
+    pub(crate) fn homeserver(&self, server: &ServerName) -> Option<&Arc<Homeserver>> {
+        match &self.servers.iter().find(|own| own.name == server)?.accounts {
+            Accounts::Homeserver(homeserver) => Some(homeserver),
+            Accounts::Local(_) => None,
+        }
+    }
+
     /// Whether the media of this server is kept here.
     fn is_ours(&self, mxc: &Mxc) -> bool {
         self.servers.iter().any(|server| server.name == mxc.server_name)

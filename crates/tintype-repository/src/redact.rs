@@ -9,8 +9,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt as _;
 use serde_json::{Map, Value};
-use tintype_domain::{EventId, OwnedEventId, OwnedUserId, ServerName, Timestamp, UserId};
-use tintype_homeserver::{Homeserver, QuestionError};
+use tintype_domain::{EventId, OwnedEventId, OwnedUserId, Timestamp, UserId};
+use tintype_homeserver::QuestionError;
 use tintype_storage::records::{
     Naming, OfAbandonedRooms, PendingRedaction, RecordsError, RedactedEvent, RedactionTry, RemoteKey, Removed, Unnamed,
     UnnamedFate,
@@ -18,7 +18,7 @@ use tintype_storage::records::{
 
 use tokio::time::sleep;
 
-use crate::{Accounts, Fate, Inner, Repository, StorageError, background::Observed, sweep::AFTER_A_FAILURE};
+use crate::{Fate, Inner, Repository, StorageError, background::Observed, sweep::AFTER_A_FAILURE};
 
 /// Redactions decided, and redacted events whose media is removed, in one transaction.
 const AT_ONCE: u32 = 100;
@@ -179,7 +179,7 @@ impl Repository {
     async fn is_redacted(&self, redaction: &PendingRedaction) -> Result<bool, QuestionError> {
         let unavailable = |why: &str| QuestionError::Unavailable(why.to_owned());
         let homeserver =
-            self.homeserver_of(&redaction.tenant).ok_or_else(|| unavailable("the server has no homeserver"))?;
+            self.0.homeserver(&redaction.tenant).ok_or_else(|| unavailable("the server has no homeserver"))?;
         let askers = self.askers(redaction).await.map_err(|error| unavailable(&error.to_string()))?;
         let mut asked = false;
         for asker in askers {
@@ -213,14 +213,6 @@ impl Repository {
             }
         }
         Ok(askers)
-    }
-
-    fn homeserver_of(&self, name: &ServerName) -> Option<&Homeserver> {
-        let server = self.0.servers.iter().find(|server| server.name == name)?;
-        match &server.accounts {
-            Accounts::Homeserver(homeserver) => Some(homeserver),
-            Accounts::Local(_) => None,
-        }
     }
 
     /// Removes what nobody needs any more: what belonged to redacted events and to rooms of which everybody is gone, when
@@ -280,7 +272,7 @@ impl Repository {
     async fn avatar_of(&self, user: &UserId) -> Result<Option<String>, QuestionError> {
         let unavailable = |why: &str| QuestionError::Unavailable(why.to_owned());
         let homeserver =
-            self.homeserver_of(user.server_name()).ok_or_else(|| unavailable("the server has no homeserver"))?;
+            self.0.homeserver(user.server_name()).ok_or_else(|| unavailable("the server has no homeserver"))?;
         let mut credentials =
             homeserver.credentials_of(user).ok_or_else(|| unavailable("there is no application service"))?;
         // As itself: the user may be deactivated.

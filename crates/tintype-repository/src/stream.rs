@@ -22,6 +22,9 @@ const AT_ONCE: usize = 2;
 /// Rooms that are looked up at once.
 const LOOKED_UP: u32 = 50;
 
+/// What is looked at of a room's state.
+const STATE_TYPES: [&str; 3] = ["m.room.member", "m.room.history_visibility", "m.room.avatar"];
+
 /// As how many users of ours a room's state is asked for before it is tried again later.
 const ASKED: u32 = 5;
 
@@ -121,11 +124,7 @@ fn may_hide(event: &StreamEvent) -> bool {
 
 impl Inner {
     fn appservice(&self, server: &ServerName) -> Option<&Homeserver> {
-        let server = self.servers.iter().find(|own| own.name == server)?;
-        match &server.accounts {
-            Accounts::Homeserver(homeserver) if homeserver.has_appservice() => Some(homeserver),
-            _ => None,
-        }
+        self.homeserver(server).map(|homeserver| &**homeserver).filter(|homeserver| homeserver.has_appservice())
     }
 }
 
@@ -188,7 +187,7 @@ async fn read_room(inner: &Inner, room: RoomToRead) -> Result<(), StorageError> 
         let Some(credentials) = homeserver.credentials_of(&member) else { break };
         // Before it is asked: what comes after this is newer than the answer, or in it.
         let asked_at = inner.records.stream_position(&room.tenant).await?;
-        match homeserver.room_state(&credentials, &room.room_id).await {
+        match homeserver.room_state(&credentials, &room.room_id, &STATE_TYPES).await {
             Ok(state) => {
                 let state = state.into_iter().filter_map(|event| StreamEvent::from_json(event).ok()).collect();
                 let outcome = inner.records.apply_state(ApplyState { room, asked_at, state }).await?;

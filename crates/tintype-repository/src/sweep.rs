@@ -264,14 +264,15 @@ pub(crate) fn unneeded_soon(inner: &Arc<Inner>) {
     });
 }
 
-async fn remove_queued(inner: &Inner) -> Result<(), StorageError> {
+/// Removes the files that are queued. One that cannot be removed stays in the queue, and holds up no other.
+pub(crate) async fn remove_files(records: &Records, blobs: &Files) -> Result<(), StorageError> {
     let mut stuck = 0;
     loop {
         // The oldest come first: those that could not be removed a moment ago are in front.
-        let queued = inner.records.removals(AT_ONCE.saturating_add(stuck)).await?;
+        let queued = records.removals(AT_ONCE.saturating_add(stuck)).await?;
         let mut removed = Vec::new();
         for location in queued.into_iter().skip(stuck as usize) {
-            match inner.blobs.remove(&location).await {
+            match blobs.remove(&location).await {
                 Ok(()) => removed.push(location),
                 Err(error) => {
                     tracing::warn!(%error, location = location.as_str(), "a file could not be removed; it is tried again");
@@ -279,14 +280,15 @@ async fn remove_queued(inner: &Inner) -> Result<(), StorageError> {
                 }
             }
         }
-        let more = !removed.is_empty();
-        if !removed.is_empty() {
-            inner.records.removed(removed).await?;
+        if removed.is_empty() {
+            return Ok(());
         }
-        if !more {
-            break;
-        }
+        records.removed(removed).await?;
     }
+}
+
+async fn remove_queued(inner: &Inner) -> Result<(), StorageError> {
+    remove_files(&inner.records, &inner.blobs).await?;
     inner.metrics.removals_pending(inner.records.owed_removals().await?.0);
     // Small media is in the database: what was deleted is overwritten there, but the log still has it.
     if inner.log_holds_deleted.swap(false, Ordering::Relaxed) && !inner.records.checkpoint().await? {

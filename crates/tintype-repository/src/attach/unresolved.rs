@@ -51,7 +51,7 @@ async fn look_for_avatars(inner: &Inner) -> Result<(), StorageError> {
 }
 
 async fn avatar_event(inner: &Inner, room_id: &RoomId, creator: &UserId) -> Option<StreamEvent> {
-    let homeserver = inner.homeserver_of(creator)?;
+    let homeserver = inner.homeserver(creator.server_name())?;
     let credentials = homeserver.credentials_of(creator)?;
     let mut event = homeserver.state_event(&credentials, None, room_id, "m.room.avatar", "").await.ok()?;
     let Some(Value::Object(content)) = event.remove("content") else { return None };
@@ -103,7 +103,7 @@ async fn ask_for_visibility(inner: &Inner) -> Result<(), StorageError> {
 }
 
 async fn ask(inner: &Inner, question: &VisibilityQuestion) -> Option<String> {
-    let homeserver = inner.homeserver_of(&question.sender)?;
+    let homeserver = inner.homeserver(question.sender.server_name())?;
     let credentials = homeserver.credentials_of(&question.sender)?;
     visibility_at(homeserver, &credentials, None, &question.room_id, &question.event_id).await
 }

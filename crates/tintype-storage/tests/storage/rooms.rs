@@ -10,6 +10,8 @@ use tintype_storage::records::{
     StateOutcome, StreamEvent, TransactionOutcome,
 };
 
+use crate::support;
+
 /// The server of ours that is told.
 const OURS: &str = "example.org";
 
@@ -20,8 +22,7 @@ struct Stream {
 
 impl Stream {
     async fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let records = Records::open_sqlite(&folder.path().join("records.db")).await.unwrap();
+        let (records, folder) = support::records().await;
         Self { records, _folder: folder }
     }
 

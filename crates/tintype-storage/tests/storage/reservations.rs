@@ -16,6 +16,8 @@ use tintype_storage::{
     },
 };
 
+use crate::support;
+
 struct Database {
     records: Records,
     folder: TempDir,
@@ -23,13 +25,12 @@ struct Database {
 
 impl Database {
     async fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let records = Records::open_sqlite(&folder.path().join("records.db")).await.unwrap();
+        let (records, folder) = support::records().await;
         Self { records, folder }
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.path().join("records.db")
+        support::database(self.folder.path())
     }
 
     async fn reserve(&self, id: &str, expires_at: i64) {

@@ -15,6 +15,8 @@ use tintype_storage::{
     },
 };
 
+use crate::support;
+
 /// When everything here is deleted that is not deleted at another time.
 const NOW: i64 = 500;
 
@@ -28,8 +30,7 @@ struct Database {
 
 impl Database {
     async fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let records = Records::open_sqlite(&folder.path().join("records.db")).await.unwrap();
+        let (records, folder) = support::records().await;
         Self { records, folder }
     }
 
@@ -162,7 +163,7 @@ async fn a_tombstone_tells_its_owner_and_nobody_else() {
     database.delete("one", owner(), NOW).await;
     database.records.close().await;
 
-    let records = Records::open_sqlite(&database.folder.path().join("records.db")).await.unwrap();
+    let records = support::reopened(database.folder.path()).await;
     let database = Database { records, ..database };
 
     assert_eq!(database.delete("one", owner(), NOW).await, DeleteOutcome::AlreadyDeleted);

@@ -14,19 +14,16 @@ use tintype_storage::{
     },
 };
 
+use crate::support;
+
 struct Database {
     records: Records,
     folder: TempDir,
 }
 
 async fn database() -> Database {
-    let folder = TempDir::new().unwrap();
-    let records = open(&folder).await;
+    let (records, folder) = support::records().await;
     Database { records, folder }
-}
-
-async fn open(folder: &TempDir) -> Records {
-    Records::open_sqlite(&folder.path().join("records.db")).await.unwrap()
 }
 
 fn original(id: &str) -> RemoteKey {
@@ -90,7 +87,7 @@ async fn what_was_recorded_is_found_unchanged_after_a_restart() {
     assert_eq!(records.insert_remote(response.clone()).await.unwrap(), InsertOutcome::Inserted);
     records.close().await;
 
-    let records = open(&folder).await;
+    let records = support::reopened(folder.path()).await;
     let found = records.find_remote(&response.key).await.unwrap().unwrap();
 
     assert_eq!(found.body, response.blob.body);
@@ -247,7 +244,7 @@ async fn a_removal_waits_until_it_is_done_even_after_a_restart() {
     records.evict_remote(EvictRemote { now: Timestamp(2), ..everything() }).await.unwrap();
     records.close().await;
 
-    let records = open(&folder).await;
+    let records = support::reopened(folder.path()).await;
     let waiting = [one, two.clone()];
     assert_eq!(records.removals(1).await.unwrap(), waiting[..1]);
     assert_eq!(records.removals(10).await.unwrap(), waiting);

@@ -16,14 +16,15 @@ use tintype_storage::{
     },
 };
 
+use crate::support;
+
 struct Database {
     records: Records,
     folder: TempDir,
 }
 
 async fn database() -> Database {
-    let folder = TempDir::new().unwrap();
-    let records = Records::open_sqlite(&folder.path().join("records.db")).await.unwrap();
+    let (records, folder) = support::records().await;
     Database { records, folder }
 }
 
@@ -52,7 +53,7 @@ async fn what_was_inserted_is_found_unchanged_after_a_restart() {
     assert_eq!(records.insert_media(inserted.clone()).await.unwrap(), InsertOutcome::Inserted);
     records.close().await;
 
-    let records = Records::open_sqlite(&folder.path().join("records.db")).await.unwrap();
+    let records = support::reopened(folder.path()).await;
     let found = records.find_media(&inserted.mxc).await.unwrap().unwrap();
 
     assert_eq!(found.body, inserted.blob.body);
@@ -156,7 +157,7 @@ async fn one_statement_that_fails_takes_no_other_with_it() {
 #[tokio::test]
 async fn another_process_that_writes_meets_no_lock_error() {
     let Database { records, folder } = database().await;
-    let other = Records::open_sqlite(&folder.path().join("records.db")).await.unwrap();
+    let other = support::reopened(folder.path()).await;
     let write = |records: Records, prefix: &'static str| {
         tokio::spawn(async move {
             for n in 0..100 {
@@ -233,7 +234,7 @@ async fn a_token_is_found_by_its_hash_alone() {
     assert_eq!((user.user_id.as_str(), user.guest, user.admin), ("@alice:example.org", true, false));
     assert_eq!(records.find_user_of_token(&ContentHash::of(b"other")).await.unwrap(), None);
     records.close().await;
-    let on_disk = std::fs::read(folder.path().join("records.db")).unwrap();
+    let on_disk = std::fs::read(support::database(folder.path())).unwrap();
     assert!(!on_disk.windows(12).any(|window| window == b"secret-token"));
 }
 
@@ -258,7 +259,7 @@ async fn a_write_after_the_database_closed_is_refused() {
 async fn processes_that_start_together_on_an_empty_folder_migrate_it_once() {
     for _ in 0..30 {
         let folder = TempDir::new().unwrap();
-        let path = folder.path().join("records.db");
+        let path = support::database(folder.path());
 
         let started = join_all((0..4).map(|_| Records::open_sqlite(&path))).await;
 

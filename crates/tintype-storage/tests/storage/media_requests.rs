@@ -2,12 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose preparations fail has failed")]
 
-use tempfile::TempDir;
-use tintype_storage::records::{MediaAge, MediaEndpoint, MediaRequestOutcome, MediaRequests, Records};
+use tintype_storage::records::{MediaAge, MediaEndpoint, MediaRequestOutcome, MediaRequests};
 
-async fn open(folder: &TempDir) -> Records {
-    Records::open_sqlite(&folder.path().join("records.db")).await.unwrap()
-}
+use crate::support;
 
 fn requests(day: i64, client: &str, requests: u64) -> MediaRequests {
     MediaRequests {
@@ -22,15 +19,14 @@ fn requests(day: i64, client: &str, requests: u64) -> MediaRequests {
 
 #[tokio::test]
 async fn requests_of_one_kind_and_day_add_up() {
-    let folder = TempDir::new().unwrap();
-    let records = open(&folder).await;
+    let (records, folder) = support::records().await;
     let new = MediaRequests { endpoint: MediaEndpoint::New, ..requests(100, "Element", 7) };
 
     records.count_media_requests(vec![requests(100, "Element", 2), new.clone()]).await.unwrap();
     records.count_media_requests(vec![requests(100, "Element", 3), requests(101, "Element", 1)]).await.unwrap();
     records.close().await;
 
-    let records = open(&folder).await;
+    let records = support::reopened(folder.path()).await;
     let expected = [new, requests(100, "Element", 5), requests(101, "Element", 1)];
     assert_eq!(records.media_requests_since(100).await.unwrap(), expected);
     assert_eq!(records.media_requests_since(101).await.unwrap(), expected[2..]);
@@ -38,8 +34,7 @@ async fn requests_of_one_kind_and_day_add_up() {
 
 #[tokio::test]
 async fn every_kind_is_read_back_as_it_was_counted() {
-    let folder = TempDir::new().unwrap();
-    let records = open(&folder).await;
+    let (records, _folder) = support::records().await;
     let with = |endpoint, outcome, age| MediaRequests { endpoint, outcome, age, ..requests(1, "curl", 1) };
     let (old, new) = (MediaEndpoint::Old, MediaEndpoint::New);
     let kinds = [
@@ -57,8 +52,7 @@ async fn every_kind_is_read_back_as_it_was_counted() {
 
 #[tokio::test]
 async fn days_that_are_long_past_are_forgotten() {
-    let folder = TempDir::new().unwrap();
-    let records = open(&folder).await;
+    let (records, _folder) = support::records().await;
     records.count_media_requests(vec![requests(9, "a", 1), requests(10, "b", 1)]).await.unwrap();
 
     records.count_media_requests(vec![requests(100, "c", 1)]).await.unwrap();

@@ -15,6 +15,8 @@ use tintype_storage::{
     },
 };
 
+use crate::support;
+
 const BYTES: &[u8] = b"the bytes";
 
 struct Database {
@@ -24,13 +26,12 @@ struct Database {
 
 impl Database {
     async fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let records = Records::open_sqlite(&folder.path().join("records.db")).await.unwrap();
+        let (records, folder) = support::records().await;
         Self { records, folder }
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.path().join("records.db")
+        support::database(self.folder.path())
     }
 
     async fn insert(&self, mxc: &Mxc, audience: NewAudience, lifetime: NewLifetime) {

@@ -13,6 +13,8 @@ use tintype_storage::records::{
     NewLifetime, Quota, Records, RemoveOutcome, ReserveOutcome, Unattached, Usage,
 };
 
+use crate::support;
+
 struct Database {
     records: Records,
     folder: TempDir,
@@ -20,13 +22,12 @@ struct Database {
 
 impl Database {
     async fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let records = Records::open_sqlite(&folder.path().join("records.db")).await.unwrap();
+        let (records, folder) = support::records().await;
         Self { records, folder }
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.path().join("records.db")
+        support::database(self.folder.path())
     }
 
     async fn upload(&self, id: &str, unattached_until: Timestamp) {
