@@ -80,6 +80,8 @@ impl ProposalNames {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn asked(names: ProposalNames, target: &str) -> Result<Option<Asked>, Option<String>> {
@@ -147,6 +149,23 @@ mod tests {
                 assert_eq!(asked(ProposalNames::Unstable, &target), invalid(), "{target}");
             }
             assert_eq!(asked(ProposalNames::Unstable, &format!("/p?{name}=1000")), Ok(None));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_else_a_query_has_stays_as_it_is(
+            before in prop::collection::vec("[a-z%=.+0-9]{0,8}", 0..4),
+            after in prop::collection::vec("[a-z%=.+0-9]{0,8}", 0..4),
+        ) {
+            let ours = "org.matrix.msc3911.attach_media=mxc://a/1".to_owned();
+            let left = before.iter().chain(&after).map(String::as_str).collect::<Vec<_>>();
+            let left = if left.is_empty() { "/p".to_owned() } else { format!("/p?{}", left.join("&")) };
+            let target = before.into_iter().chain([ours]).chain(after).collect::<Vec<_>>();
+
+            let asked = asked(ProposalNames::Unstable, &format!("/p?{}", target.join("&")));
+
+            prop_assert_eq!(asked, Ok(Some(to_attach(&["mxc://a/1"], &left))));
         }
     }
 }

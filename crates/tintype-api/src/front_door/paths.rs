@@ -83,6 +83,8 @@ fn is_kept_here(segments: &[impl AsRef<str>]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn passes(path: &str) -> bool {
@@ -229,5 +231,45 @@ mod tests {
     fn a_path_without_an_end_to_its_encodings_is_not_passed_on() {
         let encoded = format!("/_matrix/client/v3/%{}41", "25".repeat(MAX_ENCODINGS));
         assert!(!passes(&encoded));
+    }
+
+    /// Segments with what a reader may tidy away between them, and any of their bytes encoded, up to three times over.
+    fn disguised(segments: &'static [&'static str]) -> impl Strategy<Value = String> {
+        let between =
+            || prop_oneof![3 => Just(""), 1 => Just("./"), 1 => Just("/"), 1 => Just("x/../"), 1 => Just(";a=b/")];
+        let written = segments.iter().map(move |segment| (between(), prop::collection::vec(0..4_u8, segment.len())));
+        written.collect::<Vec<_>>().prop_map(move |written| {
+            let mut path = String::new();
+            for (segment, (between, encodings)) in segments.iter().zip(written) {
+                path += "/";
+                path += between;
+                for (byte, encodings) in segment.bytes().zip(encodings) {
+                    let percents = "25".repeat(usize::from(encodings.saturating_sub(1)));
+                    match encodings {
+                        0 => path.push(char::from(byte)),
+                        _ => path.extend(["%", &percents, &format!("{byte:02x}")]),
+                    }
+                }
+            }
+            path
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_disguise_leads_to_the_administration(path in disguised(&["_synapse", "admin", "v1", "users"])) {
+            prop_assert!(!passes_below(&path, &["/"]), "{}", path);
+        }
+
+        #[test]
+        fn no_disguise_leads_to_the_homeservers_media(path in disguised(&["_matrix", "client", "v1", "media", "config"])) {
+            prop_assert!(!passes_below(&path, &["/"]), "{}", path);
+        }
+
+        #[test]
+        fn no_path_makes_it_panic(path in ".*") {
+            let _ = passes_below(&path, &["/"]);
+            let _ = segments(&path);
+        }
     }
 }
