@@ -1,7 +1,5 @@
 //! The sums of requests for media, on a real database.
 
-#![expect(clippy::unwrap_used, reason = "a test whose preparations fail has failed")]
-
 use tintype_storage::records::{MediaAge, MediaEndpoint, MediaRequestOutcome, MediaRequests};
 
 use crate::support;
