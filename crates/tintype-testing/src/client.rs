@@ -207,7 +207,16 @@ impl Request {
         self.open_or_end().await.expect("the server answers before the connection ends")
     }
 
-    /// The same; nothing if the server ends the connection without an answer.
+    /// Sends the request and reads no more than the status of the answer: what is asked for again and again until it is
+    /// gone may go, and be cut, while its bytes are on their way.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    pub async fn status(self) -> u16 {
+        self.open().await.status()
+    }
+
+    /// Sends it as [`Request::open`] does; nothing if the server ends the connection without an answer.
     pub async fn open_or_end(self) -> Option<Receiving> {
         let request = match self.body.len() {
             0 => self,

@@ -63,7 +63,7 @@ impl World {
 
     /// How somebody is answered who asks for this media.
     async fn status(&self, client: &Client, mxc: &Mxc) -> u16 {
-        client.get(paths::download(mxc)).await.status()
+        client.get(paths::download(mxc)).status().await
     }
 
     async fn is_unreadable(&self, mxc: &Mxc) -> bool {
