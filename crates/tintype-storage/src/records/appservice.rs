@@ -3,13 +3,13 @@
 //! Everything that a transaction means is written in one transaction of the database, with its ID: one that is repeated
 //! after it was committed changes nothing, and one that was not committed is repeated by the homeserver.
 
-use sqlx::SqliteConnection;
 use tintype_domain::{ContentHash, Mxc, OwnedServerName, Timestamp};
 
 use super::{
     LinkedEvent, Naming, Records, RecordsError, Statement, StreamEvent, attachments, departures, linked::learn_event,
     naming, redactions, room_changes,
 };
+use crate::records::sql::{Connection, query, query_as};
 
 /// How many transactions are remembered for each homeserver. It sends the next one when the last one was acknowledged, so
 /// that one would do.
@@ -66,10 +66,10 @@ impl ApplyTransaction {
 impl Statement for ApplyTransaction {
     type Output = TransactionOutcome;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<TransactionOutcome, RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<TransactionOutcome, RecordsError> {
         let tenant = self.tenant.as_str();
         let sha256 = self.events_sha256();
-        let (before, number): (i64, i64) = sqlx::query_as(
+        let (before, number): (i64, i64) = query_as(
             "INSERT INTO streams (tenant, position, transactions) VALUES ($1, 0, 1)
              ON CONFLICT (tenant) DO UPDATE SET transactions = streams.transactions + 1
              RETURNING position, transactions",
@@ -78,7 +78,7 @@ impl Statement for ApplyTransaction {
         .fetch_one(&mut *connection)
         .await?;
         let repeated: Option<(Vec<u8>,)> =
-            sqlx::query_as("SELECT events_sha256 FROM stream_transactions WHERE tenant = $1 AND transaction_id = $2")
+            query_as("SELECT events_sha256 FROM stream_transactions WHERE tenant = $1 AND transaction_id = $2")
                 .bind(tenant)
                 .bind(&self.transaction_id)
                 .fetch_optional(&mut *connection)
@@ -94,12 +94,12 @@ impl Statement for ApplyTransaction {
             position += 1;
             self.apply(connection, event, position, &mut applied).await?;
         }
-        sqlx::query("UPDATE streams SET position = $2 WHERE tenant = $1")
+        query("UPDATE streams SET position = $2 WHERE tenant = $1")
             .bind(tenant)
             .bind(position)
             .execute(&mut *connection)
             .await?;
-        sqlx::query(
+        query(
             "INSERT INTO stream_transactions (tenant, transaction_id, number, events_sha256) VALUES ($1, $2, $3, $4)
              ON CONFLICT (tenant, transaction_id) DO UPDATE SET number = $3, events_sha256 = $4",
         )
@@ -109,7 +109,7 @@ impl Statement for ApplyTransaction {
         .bind(&sha256.as_bytes()[..])
         .execute(&mut *connection)
         .await?;
-        sqlx::query("DELETE FROM stream_transactions WHERE tenant = $1 AND number <= $2")
+        query("DELETE FROM stream_transactions WHERE tenant = $1 AND number <= $2")
             .bind(tenant)
             .bind(number - REMEMBERED)
             .execute(connection)
@@ -122,7 +122,7 @@ impl ApplyTransaction {
     /// Everything that one event means. What else is to hear of the events of the stream is called here.
     async fn apply(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         event: &StreamEvent,
         position: i64,
         applied: &mut Applied,
@@ -142,7 +142,7 @@ impl ApplyTransaction {
     /// Where an event is in the stream to which media may be being attached: when that is known it has gone by.
     async fn note_attaching(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         event: &StreamEvent,
         position: i64,
     ) -> Result<(), RecordsError> {
@@ -164,14 +164,14 @@ impl ApplyTransaction {
     /// positions in the streams of others say nothing about it.
     async fn note_linked(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         event: &StreamEvent,
         position: i64,
     ) -> Result<(), RecordsError> {
         if event.sender.server_name() != self.tenant {
             return Ok(());
         }
-        sqlx::query(
+        query(
             "UPDATE linked_events SET position = $2, room_id = COALESCE(room_id, $3), sender = COALESCE(sender, $4)
              WHERE event_id = $1 AND position IS NULL",
         )

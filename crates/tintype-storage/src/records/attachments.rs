@@ -10,7 +10,7 @@ mod sweeping;
 use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Map, Value};
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 use tintype_domain::{
     ContentHash, ContentHasher, EventId, Mxc, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, Timestamp,
 };
@@ -21,6 +21,7 @@ pub use self::{
     sweeping::{EndUnresolved, EndedAttachment, UnresolvedRoom, VisibilityQuestion},
 };
 use super::{Records, RecordsError, Statement};
+use crate::records::sql::{Connection, query, query_as};
 
 /// How long a finished request answers its retries.
 pub const ANSWERS_RETRIES: Duration = Duration::from_hours(24);
@@ -172,9 +173,9 @@ impl BeginAttachment {
     }
 
     /// Earlier requests with this path, the newest first. What no longer answers retries is forgotten.
-    async fn earlier(&self, connection: &mut SqliteConnection) -> Result<Vec<EarlierRow>, RecordsError> {
+    async fn earlier(&self, connection: &mut Connection) -> Result<Vec<EarlierRow>, RecordsError> {
         let device = self.device.as_deref().unwrap_or_default();
-        sqlx::query(
+        query(
             "DELETE FROM attachments WHERE user_id = $1 AND device_id = $2 AND path = $3
              AND state = 'finished' AND updated_at <= $4",
         )
@@ -184,7 +185,7 @@ impl BeginAttachment {
         .bind((self.now - ANSWERS_RETRIES).as_millis())
         .execute(&mut *connection)
         .await?;
-        Ok(sqlx::query_as(
+        Ok(query_as(
             "SELECT id, media, body_sha256, state, event_id FROM attachments
              WHERE user_id = $1 AND device_id = $2 AND path = $3 AND method = $4 AND kind = $5 ORDER BY id DESC",
         )
@@ -200,7 +201,7 @@ impl BeginAttachment {
     /// What an earlier request says of this one; none if nothing.
     async fn follows(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         earlier: &EarlierRow,
     ) -> Result<Option<BeginOutcome>, RecordsError> {
         if !self.is_same(earlier) {
@@ -210,7 +211,7 @@ impl BeginAttachment {
         Ok(match earlier.state.as_str() {
             "forwarding" => Some(BeginOutcome::Forwarding),
             "unknown" => {
-                sqlx::query("UPDATE attachments SET state = 'forwarding', updated_at = $1 WHERE id = $2")
+                query("UPDATE attachments SET state = 'forwarding', updated_at = $1 WHERE id = $2")
                     .bind(self.now.as_millis())
                     .bind(earlier.id)
                     .execute(connection)
@@ -230,16 +231,12 @@ impl BeginAttachment {
     }
 
     /// Why this media cannot be taken; none if it can.
-    async fn refusal(
-        &self,
-        connection: &mut SqliteConnection,
-        mxc: &Mxc,
-    ) -> Result<Option<BeginOutcome>, RecordsError> {
+    async fn refusal(&self, connection: &mut Connection, mxc: &Mxc) -> Result<Option<BeginOutcome>, RecordsError> {
         if mxc.server_name != self.tenant {
             return Ok(Some(BeginOutcome::NotTheirs(mxc.clone())));
         }
         // What is over is gone, whether or not it was swept; so is what was reserved and never came.
-        let found: Option<(String,)> = sqlx::query_as(
+        let found: Option<(String,)> = query_as(
             "SELECT l.state FROM linked_media l WHERE l.server_name = $1 AND l.media_id = $2 AND l.uploader = $3
              AND (l.state <> 'unattached' OR l.unattached_until > $4)
              AND NOT EXISTS (SELECT 1 FROM reservations r WHERE r.server_name = $1 AND r.media_id = $2
@@ -258,9 +255,9 @@ impl BeginAttachment {
         })
     }
 
-    async fn take(&self, connection: &mut SqliteConnection) -> Result<i64, RecordsError> {
+    async fn take(&self, connection: &mut Connection) -> Result<i64, RecordsError> {
         let (room_id, event_type, state_key) = self.target.event();
-        let (id,): (i64,) = sqlx::query_as(
+        let (id,): (i64,) = query_as(
             "INSERT INTO attachments (tenant, user_id, device_id, method, path, media, body_sha256, kind, room_id,
                  event_type, state_key, content_sha256, created_at, updated_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13) RETURNING id",
@@ -281,7 +278,7 @@ impl BeginAttachment {
         .fetch_one(&mut *connection)
         .await?;
         for mxc in &self.media {
-            let taken = sqlx::query(
+            let taken = query(
                 "UPDATE linked_media SET state = 'attaching', attachment_id = $1
                  WHERE server_name = $2 AND media_id = $3 AND uploader = $4 AND state = 'unattached'",
             )
@@ -302,7 +299,7 @@ impl BeginAttachment {
 impl Statement for BeginAttachment {
     type Output = BeginOutcome;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<BeginOutcome, RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<BeginOutcome, RecordsError> {
         for earlier in self.earlier(connection).await? {
             if let Some(outcome) = self.follows(connection, &earlier).await? {
                 return Ok(outcome);

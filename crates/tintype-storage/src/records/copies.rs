@@ -3,7 +3,7 @@
 //! Who may see the source was decided before. One transaction looks again whether the source is still what that was
 //! decided about, and takes a reference to its blob: a source that goes afterwards leaves the copy its bytes.
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 use tintype_domain::{Audience, ContentHash, Mxc, OwnedUserId, Timestamp};
 
 use super::{
@@ -11,6 +11,7 @@ use super::{
     linked::{LinkColumns, insert_link, remote_audience},
     usage::signed,
 };
+use crate::records::sql::{Connection, query, query_as};
 
 /// A copy: restricted, attached to nothing, of whoever makes it.
 #[derive(Debug, Clone)]
@@ -87,7 +88,7 @@ impl Records {
 
 impl CopyMedia {
     /// The source, if it is still what it was.
-    async fn source(&self, connection: &mut SqliteConnection) -> Result<Option<SourceRow>, RecordsError> {
+    async fn source(&self, connection: &mut Connection) -> Result<Option<SourceRow>, RecordsError> {
         let found = match self.ours(connection).await? {
             Some(ours) => Some(ours),
             None => self.remote(connection).await?,
@@ -101,11 +102,8 @@ impl CopyMedia {
         Ok(found.filter(unchanged).map(|(source, _)| source))
     }
 
-    async fn ours(
-        &self,
-        connection: &mut SqliteConnection,
-    ) -> Result<Option<(SourceRow, Option<Audience>)>, RecordsError> {
-        let row: Option<OursRow> = sqlx::query_as(
+    async fn ours(&self, connection: &mut Connection) -> Result<Option<(SourceRow, Option<Audience>)>, RecordsError> {
+        let row: Option<OursRow> = query_as(
             "SELECT m.blob_id, b.size, b.sha256, m.content_type, m.filename, m.expires_at IS NOT NULL AS ephemeral,
              l.state, l.event_id, l.profile_user, e.redacted_at
              FROM media m JOIN blobs b ON b.id = m.blob_id
@@ -124,11 +122,8 @@ impl CopyMedia {
         }))
     }
 
-    async fn remote(
-        &self,
-        connection: &mut SqliteConnection,
-    ) -> Result<Option<(SourceRow, Option<Audience>)>, RecordsError> {
-        let row: Option<RemoteRow> = sqlx::query_as(
+    async fn remote(&self, connection: &mut Connection) -> Result<Option<(SourceRow, Option<Audience>)>, RecordsError> {
+        let row: Option<RemoteRow> = query_as(
             "SELECT r.blob_id, b.size, b.sha256, r.content_type, r.filename, r.expires_at IS NOT NULL AS ephemeral,
              r.audience, r.audience_id, e.redacted_at
              FROM remote_cache r JOIN blobs b ON b.id = r.blob_id
@@ -149,10 +144,10 @@ impl CopyMedia {
 impl Statement for CopyMedia {
     type Output = CopyOutcome;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<CopyOutcome, RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<CopyOutcome, RecordsError> {
         let Some(source) = self.source(connection).await? else { return Ok(CopyOutcome::Changed) };
         // The quota is the only refusal from here on, and it leaves nothing to undo.
-        let counted = sqlx::query(
+        let counted = query(
             "INSERT INTO usage (user_id, bytes, media) SELECT $1, $2, 1 WHERE $2 <= $3 AND 1 <= $4
              ON CONFLICT (user_id) DO UPDATE SET bytes = usage.bytes + $2, media = usage.media + 1
              WHERE usage.bytes <= $3 - $2 AND usage.media < $4",
@@ -166,11 +161,8 @@ impl Statement for CopyMedia {
         if counted.rows_affected() == 0 {
             return Ok(CopyOutcome::OverQuota);
         }
-        sqlx::query("UPDATE blobs SET refs = refs + 1 WHERE id = $1")
-            .bind(source.blob_id)
-            .execute(&mut *connection)
-            .await?;
-        sqlx::query(
+        query("UPDATE blobs SET refs = refs + 1 WHERE id = $1").bind(source.blob_id).execute(&mut *connection).await?;
+        query(
             "INSERT INTO media (server_name, media_id, blob_id, content_type, filename, uploader, created_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )

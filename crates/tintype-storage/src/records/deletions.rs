@@ -3,11 +3,12 @@
 //! One transaction does all of it: the record and its thumbnails go, their blobs are released, and the tombstone takes
 //! their place. From its commit on nothing of the media is found. The files go through the queue of removals.
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 use tintype_domain::{Mxc, OwnedUserId, Timestamp};
 
 use super::{Records, RecordsError, Statement, removals::release_blob};
 use crate::blobs::PartialName;
+use crate::records::sql::{Connection, query, query_as};
 
 /// Who wants media to be deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,9 +104,9 @@ impl Deleter {
 impl Statement for DeleteMedia {
     type Output = DeleteOutcome;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<DeleteOutcome, RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<DeleteOutcome, RecordsError> {
         let (server_name, media_id) = (self.mxc.server_name.as_str(), self.mxc.media_id.as_str());
-        let found: Option<Mortal> = sqlx::query_as(
+        let found: Option<Mortal> = query_as(
             "SELECT m.server_name, m.media_id, m.uploader, m.blob_id, b.size, m.expires_at
              FROM media m JOIN blobs b ON b.id = m.blob_id
              WHERE m.server_name = $1 AND m.media_id = $2 AND m.expires_at IS NOT NULL",
@@ -120,7 +121,7 @@ impl Statement for DeleteMedia {
             let over = media.expires_at.is_some_and(|expires_at| expires_at <= self.now.as_millis());
             return Ok(if over { DeleteOutcome::AlreadyDeleted } else { DeleteOutcome::Deleted { partial: None } });
         }
-        let reserved: Option<(String, Option<String>)> = sqlx::query_as(
+        let reserved: Option<(String, Option<String>)> = query_as(
             "SELECT creator, partial FROM reservations
              WHERE server_name = $1 AND media_id = $2 AND ephemeral = 1 AND swept = 0
              AND (expires_at > $3 OR holder IS NOT NULL)",
@@ -135,7 +136,7 @@ impl Statement for DeleteMedia {
             return Ok(DeleteOutcome::Deleted { partial: partial.as_deref().and_then(PartialName::parse) });
         }
         let tombstone: Option<(String,)> =
-            sqlx::query_as("SELECT uploader FROM tombstones WHERE server_name = $1 AND media_id = $2")
+            query_as("SELECT uploader FROM tombstones WHERE server_name = $1 AND media_id = $2")
                 .bind(server_name)
                 .bind(media_id)
                 .fetch_optional(connection)
@@ -155,8 +156,8 @@ struct EndMedia {
 impl Statement for EndMedia {
     type Output = Vec<Mxc>;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<Vec<Mxc>, RecordsError> {
-        let over: Vec<Mortal> = sqlx::query_as(
+    async fn run(&self, connection: &mut Connection) -> Result<Vec<Mxc>, RecordsError> {
+        let over: Vec<Mortal> = query_as(
             "SELECT m.server_name, m.media_id, m.uploader, m.blob_id, b.size, m.expires_at
              FROM media m JOIN blobs b ON b.id = m.blob_id WHERE m.expires_at <= $1 ORDER BY m.expires_at LIMIT $2",
         )
@@ -176,14 +177,14 @@ impl Statement for EndMedia {
 
 impl Mortal {
     /// Takes everything of the media away but its name.
-    async fn end(&self, connection: &mut SqliteConnection, now: Timestamp) -> Result<(), RecordsError> {
+    async fn end(&self, connection: &mut Connection, now: Timestamp) -> Result<(), RecordsError> {
         let thumbnails: Vec<(Option<i64>,)> =
-            sqlx::query_as("DELETE FROM thumbnails WHERE server_name = $1 AND media_id = $2 RETURNING blob_id")
+            query_as("DELETE FROM thumbnails WHERE server_name = $1 AND media_id = $2 RETURNING blob_id")
                 .bind(&self.server_name)
                 .bind(&self.media_id)
                 .fetch_all(&mut *connection)
                 .await?;
-        sqlx::query("DELETE FROM media WHERE server_name = $1 AND media_id = $2")
+        query("DELETE FROM media WHERE server_name = $1 AND media_id = $2")
             .bind(&self.server_name)
             .bind(&self.media_id)
             .execute(&mut *connection)
@@ -191,7 +192,7 @@ impl Mortal {
         for blob_id in thumbnails.into_iter().filter_map(|(blob_id,)| blob_id).chain([self.blob_id]) {
             release_blob(connection, blob_id, now).await?;
         }
-        sqlx::query("UPDATE usage SET bytes = bytes - $1, media = media - 1 WHERE user_id = $2")
+        query("UPDATE usage SET bytes = bytes - $1, media = media - 1 WHERE user_id = $2")
             .bind(self.size)
             .bind(&self.uploader)
             .execute(&mut *connection)
@@ -203,13 +204,13 @@ impl Mortal {
 /// Takes a reservation away. A request that is bringing the upload does not hold it any more: nothing of it will be
 /// recorded.
 async fn unreserve(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     server_name: &str,
     media_id: &str,
     creator: &str,
     now: Timestamp,
 ) -> Result<(), RecordsError> {
-    sqlx::query("DELETE FROM reservations WHERE server_name = $1 AND media_id = $2")
+    query("DELETE FROM reservations WHERE server_name = $1 AND media_id = $2")
         .bind(server_name)
         .bind(media_id)
         .execute(&mut *connection)
@@ -220,12 +221,12 @@ async fn unreserve(
 /// Takes media away, whatever it is and whosever, or the reservation of it. The caller has decided that it goes, in the
 /// same transaction.
 pub(super) async fn remove_media(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     mxc: &Mxc,
     now: Timestamp,
 ) -> Result<RemoveOutcome, RecordsError> {
     let (server_name, media_id) = (mxc.server_name.as_str(), mxc.media_id.as_str());
-    let found: Option<Mortal> = sqlx::query_as(
+    let found: Option<Mortal> = query_as(
         "SELECT m.server_name, m.media_id, m.uploader, m.blob_id, b.size, m.expires_at
          FROM media m JOIN blobs b ON b.id = m.blob_id WHERE m.server_name = $1 AND m.media_id = $2",
     )
@@ -238,7 +239,7 @@ pub(super) async fn remove_media(
         return Ok(RemoveOutcome::Removed { size: u64::try_from(media.size).unwrap_or(0) });
     }
     let reserved: Option<(String, Option<String>)> =
-        sqlx::query_as("SELECT creator, partial FROM reservations WHERE server_name = $1 AND media_id = $2")
+        query_as("SELECT creator, partial FROM reservations WHERE server_name = $1 AND media_id = $2")
             .bind(server_name)
             .bind(media_id)
             .fetch_optional(&mut *connection)
@@ -250,13 +251,13 @@ pub(super) async fn remove_media(
 
 /// The name stays, and who had it.
 async fn bury(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     server_name: &str,
     media_id: &str,
     uploader: &str,
     now: Timestamp,
 ) -> Result<(), RecordsError> {
-    sqlx::query("INSERT INTO tombstones (server_name, media_id, uploader, deleted_at) VALUES ($1, $2, $3, $4)")
+    query("INSERT INTO tombstones (server_name, media_id, uploader, deleted_at) VALUES ($1, $2, $3, $4)")
         .bind(server_name)
         .bind(media_id)
         .bind(uploader)
@@ -267,7 +268,7 @@ async fn bury(
         "DELETE FROM linked_media WHERE server_name = $1 AND media_id = $2",
         "DELETE FROM named_media WHERE server_name = $1 AND media_id = $2",
     ] {
-        sqlx::query(forget).bind(server_name).bind(media_id).execute(&mut *connection).await?;
+        query(forget).bind(server_name).bind(media_id).execute(&mut *connection).await?;
     }
     Ok(())
 }

@@ -5,12 +5,12 @@
 //! leave: what happens in a room afterwards nobody tells us.
 
 use serde_json::Value;
-use sqlx::SqliteConnection;
 use tintype_domain::{Timestamp, UserId};
 
 use super::{
     Records, RecordsError, Statement, StreamEvent, linked::mxc_from, redactions::Removed, remote::forget_of_event,
 };
+use crate::records::sql::{Connection, query, query_as};
 
 /// What becomes of our own media that is attached to events of a room where nobody is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ impl Records {
 
 /// Writes down that a user of the server has left a room, or come back. Called before the members of the room are changed.
 pub(super) async fn note(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     tenant: &str,
     event: &StreamEvent,
     now: Timestamp,
@@ -51,7 +51,7 @@ pub(super) async fn note(
     }
     match event.content.get("membership").and_then(Value::as_str) {
         Some("leave" | "ban") => {
-            sqlx::query(
+            query(
                 "INSERT INTO departures (room_id, left_at, abandoned)
                  SELECT $1, $2, CASE WHEN
                    EXISTS (SELECT 1 FROM rooms WHERE tenant = $3 AND room_id = $1 AND known = 1)
@@ -68,10 +68,7 @@ pub(super) async fn note(
             .await?;
         }
         Some("join") => {
-            sqlx::query("DELETE FROM departures WHERE room_id = $1")
-                .bind(event.room_id.as_str())
-                .execute(connection)
-                .await?;
+            query("DELETE FROM departures WHERE room_id = $1").bind(event.room_id.as_str()).execute(connection).await?;
         }
         _ => {}
     }
@@ -88,8 +85,8 @@ struct RemoveDeparted {
 impl Statement for RemoveDeparted {
     type Output = Removed;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<Removed, RecordsError> {
-        let rooms: Vec<(String, bool, bool)> = sqlx::query_as(
+    async fn run(&self, connection: &mut Connection) -> Result<Removed, RecordsError> {
+        let rooms: Vec<(String, bool, bool)> = query_as(
             "SELECT d.room_id, d.abandoned,
              EXISTS (SELECT 1 FROM streams s JOIN room_members m ON m.tenant = s.tenant AND m.room_id = d.room_id
                      WHERE m.membership = 'join' AND m.server_name = s.tenant)
@@ -101,11 +98,11 @@ impl Statement for RemoveDeparted {
         .await?;
         let mut removed = Removed { more: rooms.len() >= self.limit as usize, ..Removed::default() };
         for (room_id, abandoned, somebody_is_there) in rooms {
-            sqlx::query("DELETE FROM departures WHERE room_id = $1").bind(&room_id).execute(&mut *connection).await?;
+            query("DELETE FROM departures WHERE room_id = $1").bind(&room_id).execute(&mut *connection).await?;
             if somebody_is_there {
                 continue;
             }
-            let events: Vec<(String,)> = sqlx::query_as(
+            let events: Vec<(String,)> = query_as(
                 "SELECT DISTINCT e.event_id FROM linked_events e JOIN remote_cache r ON r.audience_id = e.event_id
                  WHERE e.room_id = $1",
             )
@@ -116,7 +113,7 @@ impl Statement for RemoveDeparted {
                 removed.copies.extend(forget_of_event(connection, &event_id, self.now).await?);
             }
             if abandoned && self.of_abandoned_rooms == OfAbandonedRooms::Removed {
-                let media: Vec<(String, String)> = sqlx::query_as(
+                let media: Vec<(String, String)> = query_as(
                     "SELECT l.server_name, l.media_id
                      FROM linked_media l JOIN linked_events e ON e.event_id = l.event_id WHERE e.room_id = $1",
                 )

@@ -3,12 +3,13 @@
 //! What is to be done is a row, so that a command can ask a running server to do it, and whatever is interrupted is gone on
 //! with.
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 use tintype_domain::{OwnedUserId, Timestamp, UserId};
 
 use super::{
     Records, RecordsError, Statement, deletions::RemoveOutcome, linked::mxc_from, redactions::Removed, usage::signed,
 };
+use crate::records::sql::{Connection, query, query_as};
 
 /// What went with a user, or has gone so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,7 +59,7 @@ impl Records {
     /// [`RecordsError`] if the database fails.
     pub async fn erasures_due(&self) -> Result<Vec<OwnedUserId>, RecordsError> {
         let rows: Vec<(String,)> =
-            sqlx::query_as("SELECT user_id FROM erasures WHERE finished_at IS NULL ORDER BY requested_at")
+            query_as("SELECT user_id FROM erasures WHERE finished_at IS NULL ORDER BY requested_at")
                 .fetch_all(&self.readers)
                 .await?;
         let parsed = |(user_id,): (String,)| {
@@ -73,7 +74,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn find_erasure(&self, user_id: &UserId) -> Result<Option<Erasure>, RecordsError> {
-        let row: Option<ErasureRow> = sqlx::query_as(
+        let row: Option<ErasureRow> = query_as(
             "SELECT finished_at, media, bytes, ephemeral, restricted, reserved, shared, shared_bytes FROM erasures
              WHERE user_id = $1",
         )
@@ -117,13 +118,13 @@ struct Request {
 impl Statement for Request {
     type Output = ();
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
-        sqlx::query("DELETE FROM erasures WHERE user_id = $1 AND finished_at IS NOT NULL")
+    async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
+        query("DELETE FROM erasures WHERE user_id = $1 AND finished_at IS NOT NULL")
             .bind(self.user_id.as_str())
             .execute(&mut *connection)
             .await?;
         // One that is under way goes on.
-        sqlx::query("INSERT INTO erasures (user_id, requested_at) VALUES ($1, $2) ON CONFLICT (user_id) DO NOTHING")
+        query("INSERT INTO erasures (user_id, requested_at) VALUES ($1, $2) ON CONFLICT (user_id) DO NOTHING")
             .bind(self.user_id.as_str())
             .bind(self.now.as_millis())
             .execute(connection)
@@ -152,9 +153,9 @@ struct Upload {
 impl Statement for Erase {
     type Output = Removed;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<Removed, RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<Removed, RecordsError> {
         let (mut removed, mut went) = (Removed::default(), Erasure::default());
-        let uploads: Vec<Upload> = sqlx::query_as(
+        let uploads: Vec<Upload> = query_as(
             "SELECT m.server_name, m.media_id, b.size, m.expires_at IS NOT NULL AS is_ephemeral,
              EXISTS (SELECT 1 FROM linked_media l WHERE l.server_name = m.server_name AND l.media_id = m.media_id)
                AS is_restricted,
@@ -168,7 +169,7 @@ impl Statement for Erase {
         .await?;
         // Those that were given up stay: their IDs are never given out again.
         let reservations: Vec<(String, String)> =
-            sqlx::query_as("SELECT server_name, media_id FROM reservations WHERE creator = $1 AND swept = 0 LIMIT $2")
+            query_as("SELECT server_name, media_id FROM reservations WHERE creator = $1 AND swept = 0 LIMIT $2")
                 .bind(self.user_id.as_str())
                 .bind(self.limit)
                 .fetch_all(&mut *connection)
@@ -191,7 +192,7 @@ impl Statement for Erase {
             let outcome = removed.remove(connection, mxc_from(&server_name, &media_id)?, self.now).await?;
             went.reserved += u64::from(outcome != RemoveOutcome::Nothing);
         }
-        sqlx::query(
+        query(
             "UPDATE erasures SET finished_at = $2, media = media + $3, bytes = bytes + $4, ephemeral = ephemeral + $5,
              restricted = restricted + $6, reserved = reserved + $7, shared = shared + $8,
              shared_bytes = shared_bytes + $9 WHERE user_id = $1 AND finished_at IS NULL",

@@ -4,10 +4,11 @@
 //! once, to an event or to a profile, and for ever. What is known of the events is in `linked_events`, also of those that
 //! media of other servers is attached to.
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 use tintype_domain::{Audience, EventId, Mxc, OwnedEventId, OwnedRoomId, OwnedUserId, Timestamp, UserId};
 
 use super::{Records, RecordsError, Statement};
+use crate::records::sql::{Connection, query, query_as};
 
 /// Who may see a piece of restricted media of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +87,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn find_link(&self, mxc: &Mxc) -> Result<Option<Link>, RecordsError> {
-        let row: Option<LinkRow> = sqlx::query_as(
+        let row: Option<LinkRow> = query_as(
             "SELECT l.uploader, l.state, l.event_id, l.profile_user, e.redacted_at
              FROM linked_media l LEFT JOIN linked_events e ON e.event_id = l.event_id
              WHERE l.server_name = $1 AND l.media_id = $2",
@@ -111,7 +112,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn find_linked_event(&self, event_id: &EventId) -> Result<Option<LinkedEvent>, RecordsError> {
-        let row: Option<LinkedEventRow> = sqlx::query_as(
+        let row: Option<LinkedEventRow> = query_as(
             "SELECT room_id, sender, event_type, state_key, visibility, position, redacted_at FROM linked_events
              WHERE event_id = $1",
         )
@@ -147,7 +148,7 @@ impl Records {
     /// [`RecordsError`] if the database fails.
     pub async fn media_of_event(&self, event_id: &EventId) -> Result<Vec<Mxc>, RecordsError> {
         let rows: Vec<(String, String)> =
-            sqlx::query_as("SELECT server_name, media_id FROM linked_media WHERE event_id = $1")
+            query_as("SELECT server_name, media_id FROM linked_media WHERE event_id = $1")
                 .bind(event_id.as_str())
                 .fetch_all(&self.readers)
                 .await?;
@@ -163,7 +164,7 @@ struct LearnEvent {
 impl Statement for LearnEvent {
     type Output = ();
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
         learn_event(connection, &self.event_id, &self.event).await
     }
 }
@@ -177,13 +178,13 @@ pub(super) fn mxc_from(server_name: &str, media_id: &str) -> Result<Mxc, Records
 /// Records that media under this name, stored or reserved, is restricted. Of what was reserved before and is stored now,
 /// only the time changes when it goes: who may see it was decided with the reservation, or since.
 pub(super) async fn insert_link(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     mxc: &Mxc,
     uploader: &UserId,
     created_at: Timestamp,
     unattached_until: Timestamp,
 ) -> Result<(), RecordsError> {
-    sqlx::query(
+    query(
         "INSERT INTO linked_media (server_name, media_id, uploader, created_at, unattached_until)
          VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (server_name, media_id) DO UPDATE SET unattached_until = $5
@@ -205,11 +206,11 @@ pub(super) async fn insert_link(
 /// removed with the next sweep, if the time of what was there before is over; and a redaction that could not be decided is
 /// looked at again.
 pub(super) async fn learn_event(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     event_id: &EventId,
     event: &LinkedEvent,
 ) -> Result<(), RecordsError> {
-    sqlx::query(
+    query(
         "INSERT INTO linked_events (event_id, room_id, sender, event_type, state_key, visibility, position)
          VALUES ($1, $2, $3, $4, $5, $6, $7)
          ON CONFLICT (event_id) DO UPDATE SET
@@ -227,7 +228,7 @@ pub(super) async fn learn_event(
     .bind(event.position)
     .execute(&mut *connection)
     .await?;
-    sqlx::query(
+    query(
         "UPDATE redactions SET due_at = noted_at
          WHERE target = $1 AND sender = (SELECT e.sender FROM linked_events e WHERE e.event_id = $1)",
     )

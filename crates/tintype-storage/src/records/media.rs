@@ -1,7 +1,7 @@
 //! Records of media, and of the blobs that they name.
 
 use bytes::Bytes;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 use tintype_domain::{Audience, ContentHash, Lifetime, Mxc, OwnedUserId, Timestamp, UserId};
 
 use super::{
@@ -10,6 +10,7 @@ use super::{
     usage::{Usage, signed},
 };
 use crate::blobs::Location;
+use crate::records::sql::{Connection, Engine, query_as};
 
 /// What is known of a stored piece of media.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,7 +148,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn find_media(&self, mxc: &Mxc) -> Result<Option<FoundMedia>, RecordsError> {
-        let row: Option<MediaRow> = sqlx::query_as(
+        let row: Option<MediaRow> = query_as(
             "SELECT b.sha256, b.size, m.content_type, m.filename, m.uploader, m.created_at, m.expires_at,
              l.state, l.event_id, l.profile_user, e.redacted_at, b.location, b.body
              FROM media m JOIN blobs b ON b.id = m.blob_id
@@ -175,7 +176,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn is_recorded(&self, location: &Location) -> Result<bool, RecordsError> {
-        let row: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM blobs WHERE sha256 = $1 AND location = $2")
+        let row: Option<(i64,)> = query_as("SELECT 1 FROM blobs WHERE sha256 = $1 AND location = $2")
             .bind(&location.content_hash().as_bytes()[..])
             .bind(location.as_str())
             .fetch_optional(&self.readers)
@@ -216,7 +217,7 @@ pub(super) fn body_from(location: Option<String>, body: Option<Vec<u8>>) -> Opti
 impl Statement for InsertMedia {
     type Output = InsertOutcome;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<InsertOutcome, RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<InsertOutcome, RecordsError> {
         if !self.quota.allows(Usage::default(), self.blob.size) {
             return Ok(InsertOutcome::OverQuota);
         }
@@ -230,7 +231,11 @@ impl Statement for InsertMedia {
             }
         };
         let (location, body) = self.blob.columns();
-        let references: Vec<(i64,)> = sqlx::query_as(INSERT_MEDIA)
+        let insert_media = match connection.engine() {
+            Engine::Sqlite => INSERT_MEDIA,
+            Engine::Postgres => INSERT_MEDIA_POSTGRES,
+        };
+        let references: Vec<(i64,)> = query_as(insert_media)
             .bind(self.uploader.as_str())
             .bind(signed(self.blob.size))
             .bind(signed(self.quota.bytes))
@@ -255,8 +260,8 @@ impl Statement for InsertMedia {
 }
 
 /// What the user has stored of ephemeral media.
-async fn ephemeral_usage(connection: &mut SqliteConnection, user: &UserId) -> Result<Usage, RecordsError> {
-    let (media, bytes): (i64, i64) = sqlx::query_as(
+async fn ephemeral_usage(connection: &mut Connection, user: &UserId) -> Result<Usage, RecordsError> {
+    let (media, bytes): (i64, i64) = query_as(
         "SELECT COUNT(*), COALESCE(SUM(b.size), 0) FROM media m JOIN blobs b ON b.id = m.blob_id
          WHERE m.uploader = $1 AND m.expires_at IS NOT NULL",
     )
@@ -280,6 +285,23 @@ const INSERT_MEDIA: &str = "
                        expires_at)
         SELECT $8, $9, blobs.id, $10, $11, $1, $12, $13 FROM blobs WHERE changes() = 1 AND blobs.sha256 = $5";
 
+/// The same in one statement: PostgreSQL has no `changes()`, and each part reads the rows of the one before it.
+const INSERT_MEDIA_POSTGRES: &str = "
+    WITH counted AS (
+        INSERT INTO usage (user_id, bytes, media) VALUES ($1, $2, 1)
+            ON CONFLICT (user_id) DO UPDATE SET bytes = usage.bytes + $2, media = usage.media + 1
+            WHERE usage.bytes <= $3 - $2 AND usage.media < $4
+            RETURNING 1
+    ), blob AS (
+        INSERT INTO blobs (sha256, size, location, refs, body) SELECT $5, $2, $6, 1, $7 FROM counted
+            ON CONFLICT (sha256) DO UPDATE SET refs = blobs.refs + 1
+            RETURNING id, refs
+    )
+    INSERT INTO media (server_name, media_id, blob_id, content_type, filename, uploader, created_at,
+                       expires_at)
+        SELECT $8, $9, blob.id, $10, $11, $1, $12, $13 FROM blob
+        RETURNING (SELECT refs FROM blob)";
+
 impl NewBlob {
     /// The columns `location` and `body`, of which one is null.
     fn columns(&self) -> (Option<&str>, Option<&[u8]>) {
@@ -297,11 +319,11 @@ fn outcome(references: i64) -> InsertOutcome {
 
 /// Counts one more reference to the blob, and records it if these bytes are new.
 pub(super) async fn refer_to_blob(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     blob: &NewBlob,
 ) -> Result<(i64, InsertOutcome), RecordsError> {
     let (location, body) = blob.columns();
-    let (id, refs): (i64, i64) = sqlx::query_as(
+    let (id, refs): (i64, i64) = query_as(
         "INSERT INTO blobs (sha256, size, location, refs, body) VALUES ($1, $2, $3, 1, $4)
          ON CONFLICT (sha256) DO UPDATE SET refs = blobs.refs + 1
          RETURNING id, refs",

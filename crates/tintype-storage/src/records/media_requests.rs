@@ -3,9 +3,10 @@
 //! Only sums are kept, and no user, address or media. The age of the media at the time of the request is what tells
 //! whether a freeze would have refused it, since a freeze spares what was there before.
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 
 use super::{Records, RecordsError, Statement, usage::signed};
+use crate::records::sql::{Connection, query, query_as};
 
 /// Days that are kept.
 const KEPT_DAYS: i64 = 90;
@@ -86,7 +87,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn media_requests_since(&self, day: i64) -> Result<Vec<MediaRequests>, RecordsError> {
-        let rows: Vec<MediaRequestsRow> = sqlx::query_as(
+        let rows: Vec<MediaRequestsRow> = query_as(
             "SELECT day, endpoint, client, outcome, age, requests FROM media_requests WHERE day >= $1
              ORDER BY day, endpoint, client, outcome, age",
         )
@@ -165,9 +166,9 @@ struct Count(Vec<MediaRequests>);
 impl Statement for Count {
     type Output = ();
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
         for counted in &self.0 {
-            sqlx::query(
+            query(
                 "INSERT INTO media_requests (day, endpoint, client, outcome, age, requests)
                  VALUES ($1, $2, $3, $4, $5, $6)
                  ON CONFLICT (day, endpoint, client, outcome, age)
@@ -183,7 +184,7 @@ impl Statement for Count {
             .await?;
         }
         if let Some(latest) = self.0.iter().map(|counted| counted.day).max() {
-            sqlx::query("DELETE FROM media_requests WHERE day < $1")
+            query("DELETE FROM media_requests WHERE day < $1")
                 .bind(latest.saturating_sub(KEPT_DAYS))
                 .execute(connection)
                 .await?;

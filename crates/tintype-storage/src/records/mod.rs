@@ -1,8 +1,9 @@
 //! The records: what media exists, whose it is, and where its bytes are.
 //!
-//! [`Records`] is the interface; SQLite stands behind it. Reads go to a pool of connections, writes to one writer that
-//! commits many of them together (see `writer`), so that no caller ever meets a lock. Each SQL statement is
-//! written in the dialect that SQLite and PostgreSQL share (`$1`, `ON CONFLICT`, `RETURNING`, integers for time).
+//! [`Records`] is the interface; SQLite or PostgreSQL stands behind it. Each SQL statement is written in the dialect that
+//! the two share (see `sql`). With SQLite reads go to a pool of connections, writes to one writer that commits many of them
+//! together (see `writer`), so that no caller ever meets a lock. With PostgreSQL each write is a serializable transaction
+//! of its own (see `postgres`), so that both engines give one meaning to what is written.
 
 mod appservice;
 mod attachments;
@@ -14,6 +15,7 @@ mod linked;
 mod media;
 mod media_requests;
 mod naming;
+mod postgres;
 mod redactions;
 mod remote;
 mod removals;
@@ -22,6 +24,7 @@ mod room_changes;
 mod room_states;
 mod rooms;
 mod settings;
+mod sql;
 mod stream_event;
 mod thumbnails;
 mod tokens;
@@ -31,12 +34,9 @@ mod writer;
 
 use std::{fs::File, io, path::Path, time::Duration};
 
-use sqlx::{
-    SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use tokio::runtime::Handle;
 
-use self::writer::{Statement, Writer};
 pub use self::{
     appservice::{Applied, ApplyTransaction, TransactionOutcome},
     attachments::{
@@ -68,6 +68,11 @@ pub use self::{
     tokens::TokenRecord,
     unattached::Unattached,
     usage::{Quota, Usage},
+};
+use self::{
+    postgres::Transactions,
+    sql::{Readers, query},
+    writer::{Statement, Writer},
 };
 
 /// Connections that read. Reads are short; more of them would only compete for the same pages.
@@ -113,8 +118,17 @@ impl From<sqlx::Error> for RecordsError {
 /// The records of one installation.
 #[derive(Debug, Clone)]
 pub struct Records {
-    readers: SqlitePool,
-    writer: Writer,
+    readers: Readers,
+    writing: Writing,
+}
+
+/// How it is written.
+#[derive(Debug, Clone)]
+enum Writing {
+    /// By one connection, for everybody.
+    Sqlite(Writer),
+    /// By any connection of the pool.
+    Postgres(Transactions),
 }
 
 /// Waits until no other process migrates a database of this folder, and keeps others from it until it is dropped.
@@ -153,7 +167,20 @@ impl Records {
         let writer = Writer::open(&options).await?;
         drop(alone);
         let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
-        Ok(Self { readers, writer })
+        Ok(Self { readers: Readers::Sqlite(readers), writing: Writing::Sqlite(writer) })
+    }
+
+    /// Opens the PostgreSQL database at `url`, and applies the migrations.
+    ///
+    /// Its connections live on the runtime that this is called on.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if it cannot be reached or a migration fails.
+    pub async fn open_postgres(url: &str) -> Result<Self, RecordsError> {
+        let pool = postgres::open(url).await?;
+        let runtime = Handle::current();
+        let transactions = Transactions::new(pool.clone(), runtime.clone());
+        Ok(Self { readers: Readers::Postgres(pool, runtime), writing: Writing::Postgres(transactions) })
     }
 
     /// Answers if the database can be read.
@@ -161,7 +188,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if it cannot.
     pub async fn ping(&self) -> Result<(), RecordsError> {
-        sqlx::query("SELECT 1").execute(&self.readers).await?;
+        query("SELECT 1").execute(&self.readers).await?;
         Ok(())
     }
 
@@ -171,16 +198,25 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn checkpoint(&self) -> Result<bool, RecordsError> {
-        self.writer.checkpoint().await
+        match &self.writing {
+            Writing::Sqlite(writer) => writer.checkpoint().await,
+            Writing::Postgres(_) => Ok(true),
+        }
     }
 
     /// Waits for the writes that are under way, and closes the database.
     pub async fn close(&self) {
-        self.writer.close().await;
+        match &self.writing {
+            Writing::Sqlite(writer) => writer.close().await,
+            Writing::Postgres(transactions) => transactions.close().await,
+        }
         self.readers.close().await;
     }
 
     async fn write<S: Statement>(&self, statement: S) -> Result<S::Output, RecordsError> {
-        self.writer.submit(statement).await
+        match &self.writing {
+            Writing::Sqlite(writer) => writer.submit(statement).await,
+            Writing::Postgres(transactions) => transactions.run(statement).await,
+        }
     }
 }

@@ -8,12 +8,13 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 use tintype_domain::{Mxc, OwnedUserId, Timestamp};
 
 use super::{
     Records, RecordsError, Statement, StreamEvent, linked::mxc_from, redactions::Removed, rooms::is_current_avatar,
 };
+use crate::records::sql::{Connection, query, query_as};
 
 /// Whether it is written down which events name which media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,26 +68,26 @@ impl Records {
     pub async fn forget_naming(&self) -> Result<(), RecordsError> {
         // Read first: a server must start on a disk where nothing can be written any more, to serve what it has.
         let noted: Option<(i64,)> =
-            sqlx::query_as("SELECT 1 FROM naming_since LIMIT 1").fetch_optional(&self.readers).await?;
+            query_as("SELECT 1 FROM naming_since LIMIT 1").fetch_optional(&self.readers).await?;
         if noted.is_some() { self.write(Forget).await } else { Ok(()) }
     }
 }
 
 /// Writes down which media of ours an event names.
 pub(super) async fn note(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     tenant: &str,
     event: &StreamEvent,
     now: Timestamp,
 ) -> Result<(), RecordsError> {
-    sqlx::query("INSERT INTO naming_since (tenant, since) VALUES ($1, $2) ON CONFLICT (tenant) DO NOTHING")
+    query("INSERT INTO naming_since (tenant, since) VALUES ($1, $2) ON CONFLICT (tenant) DO NOTHING")
         .bind(tenant)
         .bind(now.as_millis())
         .execute(&mut *connection)
         .await?;
     for mxc in named_in(&event.content) {
         // Of what is not here nothing is written down, whoever names it how often.
-        sqlx::query(
+        query(
             "INSERT INTO named_media (server_name, media_id, event_id, sender) SELECT $1, $2, $3, $4
              WHERE EXISTS (SELECT 1 FROM media WHERE server_name = $1 AND media_id = $2)
              OR EXISTS (SELECT 1 FROM reservations WHERE server_name = $1 AND media_id = $2 AND swept = 0)
@@ -156,8 +157,8 @@ struct DueName {
 impl Statement for FindUnnamed {
     type Output = Vec<Unnamed>;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<Vec<Unnamed>, RecordsError> {
-        let due: Vec<DueName> = sqlx::query_as(
+    async fn run(&self, connection: &mut Connection) -> Result<Vec<Unnamed>, RecordsError> {
+        let due: Vec<DueName> = query_as(
             "SELECT n.server_name, n.media_id, n.event_id,
              EXISTS (SELECT 1 FROM named_media o WHERE o.server_name = n.server_name AND o.media_id = n.media_id
                      AND o.over = 0 AND (o.due_at IS NULL OR o.due_at > $1)) AS is_named,
@@ -178,14 +179,12 @@ impl Statement for FindUnnamed {
             let mxc = mxc_from(&name.server_name, &name.media_id)?;
             if name.is_named {
                 // It is looked at again when the others' time has come.
-                sqlx::query(
-                    "UPDATE named_media SET over = 1 WHERE server_name = $1 AND media_id = $2 AND event_id = $3",
-                )
-                .bind(&name.server_name)
-                .bind(&name.media_id)
-                .bind(&name.event_id)
-                .execute(&mut *connection)
-                .await?;
+                query("UPDATE named_media SET over = 1 WHERE server_name = $1 AND media_id = $2 AND event_id = $3")
+                    .bind(&name.server_name)
+                    .bind(&name.media_id)
+                    .bind(&name.event_id)
+                    .execute(&mut *connection)
+                    .await?;
             } else if let Some(uploader) = name.uploader {
                 let uploader =
                     uploader.try_into().map_err(|_| RecordsError::Inconsistent(format!("the uploader of {mxc}")))?;
@@ -210,9 +209,9 @@ struct Settle {
 impl Statement for Settle {
     type Output = Removed;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<Removed, RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<Removed, RecordsError> {
         let mut removed = Removed::default();
-        let (is_named,): (bool,) = sqlx::query_as(
+        let (is_named,): (bool,) = query_as(
             "SELECT EXISTS (SELECT 1 FROM named_media WHERE server_name = $1 AND media_id = $2 AND over = 0
                             AND (due_at IS NULL OR due_at > $3))",
         )
@@ -233,8 +232,8 @@ impl Statement for Settle {
     }
 }
 
-async fn forget(connection: &mut SqliteConnection, mxc: &Mxc) -> Result<(), RecordsError> {
-    sqlx::query("DELETE FROM named_media WHERE server_name = $1 AND media_id = $2")
+async fn forget(connection: &mut Connection, mxc: &Mxc) -> Result<(), RecordsError> {
+    query("DELETE FROM named_media WHERE server_name = $1 AND media_id = $2")
         .bind(mxc.server_name.as_str())
         .bind(mxc.media_id.as_str())
         .execute(connection)
@@ -247,9 +246,9 @@ struct Forget;
 impl Statement for Forget {
     type Output = ();
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
-        sqlx::query("DELETE FROM named_media").execute(&mut *connection).await?;
-        sqlx::query("DELETE FROM naming_since").execute(connection).await?;
+    async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
+        query("DELETE FROM named_media").execute(&mut *connection).await?;
+        query("DELETE FROM naming_since").execute(connection).await?;
         Ok(())
     }
 }

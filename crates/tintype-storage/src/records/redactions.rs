@@ -4,7 +4,7 @@
 //! by what is known of the event that it redacts, or by asking the homeserver. An event whose redaction was applied keeps
 //! a row in `linked_events`, whatever is attached to it: what is linked to it later is never shown.
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 use tintype_domain::{EventId, Mxc, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, Timestamp};
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     remote::forget_of_event,
 };
 use crate::blobs::PartialName;
+use crate::records::sql::{Connection, query, query_as};
 
 /// The type of events that redact others.
 const REDACTION: &str = "m.room.redaction";
@@ -83,8 +84,8 @@ struct PendingRow {
     target: String,
     target_sender: Option<String>,
     noted_at: i64,
-    tries: u32,
-    failures: u32,
+    tries: i64,
+    failures: i64,
 }
 
 impl Records {
@@ -108,7 +109,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn redactions_due(&self, now: Timestamp, limit: u32) -> Result<Vec<PendingRedaction>, RecordsError> {
-        let rows: Vec<PendingRow> = sqlx::query_as(
+        let rows: Vec<PendingRow> = query_as(
             "SELECT r.event_id, r.tenant, r.room_id, r.sender, r.target, e.sender AS target_sender, r.noted_at, r.tries,
              r.failures
              FROM redactions r LEFT JOIN linked_events e ON e.event_id = r.target WHERE r.due_at <= $1
@@ -128,7 +129,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn pending_redactions(&self) -> Result<u64, RecordsError> {
-        let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM redactions").fetch_one(&self.readers).await?;
+        let (count,): (i64,) = query_as("SELECT COUNT(*) FROM redactions").fetch_one(&self.readers).await?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
@@ -185,8 +186,8 @@ impl PendingRow {
             target: self.target.try_into().map_err(|_| inconsistent())?,
             target_sender: self.target_sender.map(OwnedUserId::try_from).transpose().map_err(|_| inconsistent())?,
             noted_at: Timestamp(self.noted_at),
-            tries: self.tries,
-            failures: self.failures,
+            tries: u32::try_from(self.tries).unwrap_or(u32::MAX),
+            failures: u32::try_from(self.failures).unwrap_or(u32::MAX),
             event_id: self.event_id.as_str().try_into().map_err(|_| inconsistent())?,
         })
     }
@@ -194,13 +195,13 @@ impl PendingRow {
 
 /// Writes down what has to be decided of an event of the stream: whether it redacts another one. It is due at once.
 pub(super) async fn note(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     tenant: &str,
     event: &StreamEvent,
     now: Timestamp,
 ) -> Result<(), RecordsError> {
     let Some(target) = event.redacts.as_ref().filter(|_| event.event_type == REDACTION) else { return Ok(()) };
-    sqlx::query(
+    query(
         "INSERT INTO redactions (event_id, tenant, room_id, sender, target, noted_at, due_at)
          SELECT $1, $2, $3, $4, $5, $6, $6
          WHERE NOT EXISTS (SELECT 1 FROM linked_events WHERE event_id = $5 AND redacted_at IS NOT NULL)
@@ -219,12 +220,12 @@ pub(super) async fn note(
 
 /// Makes an event redacted, if it is not yet.
 async fn redact(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     event_id: &EventId,
     now: Timestamp,
     removal_due: Timestamp,
 ) -> Result<Option<RedactedEvent>, RecordsError> {
-    let redacted = sqlx::query(
+    let redacted = query(
         "INSERT INTO linked_events (event_id, redacted_at, removal_due) VALUES ($1, $2, $3)
          ON CONFLICT (event_id) DO UPDATE SET redacted_at = $2, removal_due = $3
          WHERE linked_events.redacted_at IS NULL",
@@ -235,11 +236,11 @@ async fn redact(
     .execute(&mut *connection)
     .await?;
     // However many asked for it, and whoever did.
-    sqlx::query("DELETE FROM redactions WHERE target = $1").bind(event_id.as_str()).execute(&mut *connection).await?;
+    query("DELETE FROM redactions WHERE target = $1").bind(event_id.as_str()).execute(&mut *connection).await?;
     if redacted.rows_affected() == 0 {
         return Ok(None);
     }
-    sqlx::query("UPDATE named_media SET due_at = $2 WHERE event_id = $1 AND due_at IS NULL")
+    query("UPDATE named_media SET due_at = $2 WHERE event_id = $1 AND due_at IS NULL")
         .bind(event_id.as_str())
         .bind(removal_due.as_millis())
         .execute(&mut *connection)
@@ -249,12 +250,11 @@ async fn redact(
     Ok(Some(RedactedEvent { event_id: event_id.to_owned(), media, copies }))
 }
 
-async fn media_of(connection: &mut SqliteConnection, event_id: &str) -> Result<Vec<Mxc>, RecordsError> {
-    let rows: Vec<(String, String)> =
-        sqlx::query_as("SELECT server_name, media_id FROM linked_media WHERE event_id = $1")
-            .bind(event_id)
-            .fetch_all(connection)
-            .await?;
+async fn media_of(connection: &mut Connection, event_id: &str) -> Result<Vec<Mxc>, RecordsError> {
+    let rows: Vec<(String, String)> = query_as("SELECT server_name, media_id FROM linked_media WHERE event_id = $1")
+        .bind(event_id)
+        .fetch_all(connection)
+        .await?;
     rows.into_iter().map(|(server_name, media_id)| mxc_from(&server_name, &media_id)).collect()
 }
 
@@ -267,12 +267,12 @@ struct Decide {
 impl Statement for Decide {
     type Output = Vec<RedactedEvent>;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<Vec<RedactedEvent>, RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<Vec<RedactedEvent>, RecordsError> {
         // That a user redacts an event of their own needs no question: whoever may send a redaction at all may redact
         // what they sent (room versions 1 and 2: the rules of authorization; 3 and later: "Handling redactions", the
         // same domain is enough), and a homeserver brings application services only events that it has accepted. The
         // room has to be the same, since a redaction in another room applies to nothing.
-        let targets: Vec<(String,)> = sqlx::query_as(
+        let targets: Vec<(String,)> = query_as(
             "SELECT r.target FROM redactions r JOIN linked_events e ON e.event_id = r.target
              WHERE r.due_at <= $1
              AND (e.redacted_at IS NOT NULL OR (e.sender = r.sender AND e.room_id = r.room_id))
@@ -301,7 +301,7 @@ struct Redact {
 impl Statement for Redact {
     type Output = Option<RedactedEvent>;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<Option<RedactedEvent>, RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<Option<RedactedEvent>, RecordsError> {
         redact(connection, &self.event_id, self.now, self.removal_due).await
     }
 }
@@ -315,20 +315,18 @@ struct Postpone {
 impl Statement for Postpone {
     type Output = ();
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
         let (tries, failures) = match self.why {
-            RedactionTry::NotRedacted => (1, 0),
+            RedactionTry::NotRedacted => (1_i64, 0_i64),
             RedactionTry::Failed => (0, 1),
         };
-        sqlx::query(
-            "UPDATE redactions SET due_at = $2, tries = tries + $3, failures = failures + $4 WHERE event_id = $1",
-        )
-        .bind(self.event_id.as_str())
-        .bind(self.due_at.as_millis())
-        .bind(tries)
-        .bind(failures)
-        .execute(connection)
-        .await?;
+        query("UPDATE redactions SET due_at = $2, tries = tries + $3, failures = failures + $4 WHERE event_id = $1")
+            .bind(self.event_id.as_str())
+            .bind(self.due_at.as_millis())
+            .bind(tries)
+            .bind(failures)
+            .execute(connection)
+            .await?;
         Ok(())
     }
 }
@@ -338,8 +336,8 @@ struct Reject(OwnedEventId);
 impl Statement for Reject {
     type Output = ();
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
-        sqlx::query("DELETE FROM redactions WHERE event_id = $1").bind(self.0.as_str()).execute(connection).await?;
+    async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
+        query("DELETE FROM redactions WHERE event_id = $1").bind(self.0.as_str()).execute(connection).await?;
         Ok(())
     }
 }
@@ -352,9 +350,9 @@ struct RemoveRedacted {
 impl Statement for RemoveRedacted {
     type Output = Removed;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<Removed, RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<Removed, RecordsError> {
         let events: Vec<(String,)> =
-            sqlx::query_as("SELECT event_id FROM linked_events WHERE removal_due <= $1 ORDER BY removal_due LIMIT $2")
+            query_as("SELECT event_id FROM linked_events WHERE removal_due <= $1 ORDER BY removal_due LIMIT $2")
                 .bind(self.now.as_millis())
                 .bind(self.limit)
                 .fetch_all(&mut *connection)
@@ -367,7 +365,7 @@ impl Statement for RemoveRedacted {
             // What was fetched while the event was redacted, too.
             removed.copies.extend(forget_of_event(connection, &event_id, self.now).await?);
             // The row stays: whatever is linked to the event later is to go as well.
-            sqlx::query("UPDATE linked_events SET removal_due = NULL WHERE event_id = $1")
+            query("UPDATE linked_events SET removal_due = NULL WHERE event_id = $1")
                 .bind(&event_id)
                 .execute(&mut *connection)
                 .await?;
@@ -380,7 +378,7 @@ impl Removed {
     /// Removes a piece of media of ours, or what was reserved for it.
     pub(super) async fn remove(
         &mut self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         mxc: Mxc,
         now: Timestamp,
     ) -> Result<RemoveOutcome, RecordsError> {

@@ -4,7 +4,7 @@
 //! a blob is shared with local media or another response: the sum is what the cache would take on its own, and it does
 //! not change with what users here upload.
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 use tintype_domain::{Audience, Lifetime, Mxc, Timestamp};
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     removals::release_blob,
     usage::signed,
 };
+use crate::records::sql::{Connection, query, query_as};
 
 /// Which response about a piece of remote media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -126,7 +127,7 @@ impl Records {
     /// [`RecordsError`] if the database fails.
     pub async fn find_remote(&self, key: &RemoteKey) -> Result<Option<FoundMedia>, RecordsError> {
         let (width, height, method) = key.response.columns();
-        let row: Option<RemoteRow> = sqlx::query_as(
+        let row: Option<RemoteRow> = query_as(
             "SELECT b.sha256, b.size, r.content_type, r.filename, r.fetched_at, r.expires_at, r.audience, r.audience_id,
              e.redacted_at, b.location, b.body
              FROM remote_cache r JOIN blobs b ON b.id = r.blob_id
@@ -174,7 +175,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn remote_usage(&self) -> Result<RemoteUsage, RecordsError> {
-        let row: (i64, i64) = sqlx::query_as(SELECT_USAGE).fetch_one(&self.readers).await?;
+        let row: (i64, i64) = query_as(SELECT_USAGE).fetch_one(&self.readers).await?;
         Ok(RemoteUsage::from(row))
     }
 
@@ -257,7 +258,7 @@ impl RemoteRow {
 impl Statement for InsertRemote {
     type Output = InsertOutcome;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<InsertOutcome, RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<InsertOutcome, RecordsError> {
         if self.source == RemoteSource::Made && !self.is_made_of_what_is_kept(connection).await? {
             return Ok(InsertOutcome::Deduplicated);
         }
@@ -268,7 +269,7 @@ impl Statement for InsertRemote {
         }
         let (width, height, method) = self.key.response.columns();
         let (audience, audience_id) = remote_columns(&self.audience);
-        sqlx::query(
+        query(
             "INSERT INTO remote_cache (server_name, media_id, width, height, method, blob_id, content_type, filename,
                                        fetched_at, last_access, expires_at, audience, audience_id)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12)",
@@ -287,7 +288,7 @@ impl Statement for InsertRemote {
         .bind(audience_id)
         .execute(&mut *connection)
         .await?;
-        sqlx::query("UPDATE remote_usage SET bytes = bytes + $1, responses = responses + 1 WHERE id = 1")
+        query("UPDATE remote_usage SET bytes = bytes + $1, responses = responses + 1 WHERE id = 1")
             .bind(signed(self.blob.size))
             .execute(&mut *connection)
             .await?;
@@ -296,7 +297,7 @@ impl Statement for InsertRemote {
         }
         if let Audience::Event(event_id) = &self.audience {
             // What belongs to a redacted event goes with the next sweep.
-            sqlx::query(
+            query(
                 "UPDATE linked_events SET removal_due = COALESCE(removal_due, redacted_at)
                  WHERE event_id = $1 AND redacted_at IS NOT NULL",
             )
@@ -309,8 +310,8 @@ impl Statement for InsertRemote {
 }
 
 impl InsertRemote {
-    async fn is_made_of_what_is_kept(&self, connection: &mut SqliteConnection) -> Result<bool, RecordsError> {
-        let kept: Option<(Option<String>, Option<String>)> = sqlx::query_as(
+    async fn is_made_of_what_is_kept(&self, connection: &mut Connection) -> Result<bool, RecordsError> {
+        let kept: Option<(Option<String>, Option<String>)> = query_as(
             "SELECT audience, audience_id FROM remote_cache
              WHERE server_name = $1 AND media_id = $2 AND method = 'original'",
         )
@@ -325,12 +326,12 @@ impl InsertRemote {
 
 /// Makes all responses about this media be for this audience, and tells which were for another one.
 async fn set_audience(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     mxc: &Mxc,
     audience: &Audience,
 ) -> Result<Vec<RemoteKey>, RecordsError> {
     let (audience, audience_id) = remote_columns(audience);
-    let changed: Vec<(i64, i64, String)> = sqlx::query_as(
+    let changed: Vec<(i64, i64, String)> = query_as(
         "UPDATE remote_cache SET audience = $3, audience_id = $4
          WHERE server_name = $1 AND media_id = $2
          AND (COALESCE(audience, '') <> COALESCE($3, '') OR COALESCE(audience_id, '') <> COALESCE($4, ''))
@@ -358,7 +359,7 @@ struct Restrict {
 impl Statement for Restrict {
     type Output = Vec<RemoteKey>;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<Vec<RemoteKey>, RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<Vec<RemoteKey>, RecordsError> {
         set_audience(connection, &self.mxc, &self.audience).await
     }
 }
@@ -368,10 +369,10 @@ struct Touch(Vec<(RemoteKey, Timestamp)>);
 impl Statement for Touch {
     type Output = ();
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
         for (key, at) in &self.0 {
             let (width, height, method) = key.response.columns();
-            sqlx::query(
+            query(
                 "UPDATE remote_cache SET last_access = $1 WHERE server_name = $2 AND media_id = $3 AND width = $4
                  AND height = $5 AND method = $6 AND last_access < $1",
             )
@@ -391,10 +392,10 @@ impl Statement for Touch {
 impl Statement for EvictRemote {
     type Output = Evicted;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<Evicted, RecordsError> {
-        let row: (i64, i64) = sqlx::query_as(SELECT_USAGE).fetch_one(&mut *connection).await?;
+    async fn run(&self, connection: &mut Connection) -> Result<Evicted, RecordsError> {
+        let row: (i64, i64) = query_as(SELECT_USAGE).fetch_one(&mut *connection).await?;
         let mut bytes = RemoteUsage::from(row).bytes;
-        let oldest: Vec<Kept> = sqlx::query_as(
+        let oldest: Vec<Kept> = query_as(
             "SELECT r.server_name, r.media_id, r.width, r.height, r.method, r.blob_id, b.size, r.last_access
              FROM remote_cache r JOIN blobs b ON b.id = r.blob_id ORDER BY r.last_access LIMIT $1",
         )
@@ -426,8 +427,8 @@ struct EndRemote {
 impl Statement for EndRemote {
     type Output = Vec<RemoteKey>;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<Vec<RemoteKey>, RecordsError> {
-        let over: Vec<Kept> = sqlx::query_as(
+    async fn run(&self, connection: &mut Connection) -> Result<Vec<RemoteKey>, RecordsError> {
+        let over: Vec<Kept> = query_as(
             "SELECT r.server_name, r.media_id, r.width, r.height, r.method, r.blob_id, b.size, r.last_access
              FROM remote_cache r JOIN blobs b ON b.id = r.blob_id WHERE r.expires_at <= $1
              ORDER BY r.expires_at LIMIT $2",
@@ -453,8 +454,8 @@ struct Forget {
 impl Statement for Forget {
     type Output = Vec<RemoteKey>;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<Vec<RemoteKey>, RecordsError> {
-        let responses: Vec<Kept> = sqlx::query_as(
+    async fn run(&self, connection: &mut Connection) -> Result<Vec<RemoteKey>, RecordsError> {
+        let responses: Vec<Kept> = query_as(
             "SELECT r.server_name, r.media_id, r.width, r.height, r.method, r.blob_id, b.size, r.last_access
              FROM remote_cache r JOIN blobs b ON b.id = r.blob_id WHERE r.server_name = $1 AND r.media_id = $2
              ORDER BY r.width, r.height, r.method",
@@ -474,11 +475,11 @@ impl Statement for Forget {
 
 /// Removes all copies of media that belongs to an event, and tells which there were.
 pub(super) async fn forget_of_event(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     event_id: &str,
     now: Timestamp,
 ) -> Result<Vec<RemoteKey>, RecordsError> {
-    let responses: Vec<Kept> = sqlx::query_as(
+    let responses: Vec<Kept> = query_as(
         "SELECT r.server_name, r.media_id, r.width, r.height, r.method, r.blob_id, b.size, r.last_access
          FROM remote_cache r JOIN blobs b ON b.id = r.blob_id WHERE r.audience = 'event' AND r.audience_id = $1",
     )
@@ -507,9 +508,9 @@ struct Kept {
 }
 
 impl Kept {
-    async fn find(connection: &mut SqliteConnection, key: &RemoteKey) -> Result<Option<Self>, RecordsError> {
+    async fn find(connection: &mut Connection, key: &RemoteKey) -> Result<Option<Self>, RecordsError> {
         let (width, height, method) = key.response.columns();
-        let row = sqlx::query_as(
+        let row = query_as(
             "SELECT r.server_name, r.media_id, r.width, r.height, r.method, r.blob_id, b.size, r.last_access
              FROM remote_cache r JOIN blobs b ON b.id = r.blob_id
              WHERE r.server_name = $1 AND r.media_id = $2 AND r.width = $3 AND r.height = $4 AND r.method = $5",
@@ -525,8 +526,8 @@ impl Kept {
     }
 
     /// Removes the row, its share of the sum, and its reference to the blob.
-    async fn remove(&self, connection: &mut SqliteConnection, now: Timestamp) -> Result<(), RecordsError> {
-        sqlx::query(
+    async fn remove(&self, connection: &mut Connection, now: Timestamp) -> Result<(), RecordsError> {
+        query(
             "DELETE FROM remote_cache
              WHERE server_name = $1 AND media_id = $2 AND width = $3 AND height = $4 AND method = $5",
         )
@@ -537,7 +538,7 @@ impl Kept {
         .bind(&self.method)
         .execute(&mut *connection)
         .await?;
-        sqlx::query("UPDATE remote_usage SET bytes = bytes - $1, responses = responses - 1 WHERE id = 1")
+        query("UPDATE remote_usage SET bytes = bytes - $1, responses = responses - 1 WHERE id = 1")
             .bind(self.size)
             .execute(&mut *connection)
             .await?;

@@ -3,11 +3,11 @@
 //! A location enters the queue in the transaction that takes its last reference, and leaves it when its file is gone. So a
 //! process that is killed in between forgets no file, and a removal that fails is tried again.
 
-use sqlx::SqliteConnection;
 use tintype_domain::Timestamp;
 
 use super::{Records, RecordsError, Statement};
 use crate::blobs::Location;
+use crate::records::sql::{Connection, query, query_as};
 
 impl Records {
     /// At most `limit` locations whose files are to be removed, those that have waited longest first. They stay in the
@@ -16,11 +16,10 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn removals(&self, limit: u32) -> Result<Vec<Location>, RecordsError> {
-        let rows: Vec<(String,)> =
-            sqlx::query_as("SELECT location FROM removals ORDER BY queued_at, location LIMIT $1")
-                .bind(limit)
-                .fetch_all(&self.readers)
-                .await?;
+        let rows: Vec<(String,)> = query_as("SELECT location FROM removals ORDER BY queued_at, location LIMIT $1")
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await?;
         let parse = |(location,): (String,)| {
             Location::parse(&location).ok_or_else(|| RecordsError::Inconsistent(format!("the removal of {location}")))
         };
@@ -33,7 +32,7 @@ impl Records {
     /// [`RecordsError`] if the database fails.
     pub async fn owed_removals(&self) -> Result<(u64, Option<Timestamp>), RecordsError> {
         let (count, oldest): (i64, Option<i64>) =
-            sqlx::query_as("SELECT COUNT(*), MIN(queued_at) FROM removals").fetch_one(&self.readers).await?;
+            query_as("SELECT COUNT(*), MIN(queued_at) FROM removals").fetch_one(&self.readers).await?;
         Ok((u64::try_from(count).unwrap_or(0), oldest.map(Timestamp)))
     }
 
@@ -51,12 +50,9 @@ struct Removed(Vec<Location>);
 impl Statement for Removed {
     type Output = ();
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
         for location in &self.0 {
-            sqlx::query("DELETE FROM removals WHERE location = $1")
-                .bind(location.as_str())
-                .execute(&mut *connection)
-                .await?;
+            query("DELETE FROM removals WHERE location = $1").bind(location.as_str()).execute(&mut *connection).await?;
         }
         Ok(())
     }
@@ -64,21 +60,21 @@ impl Statement for Removed {
 
 /// Takes back one reference to the blob. With the last one its row goes, and its file, if it has one, is queued.
 pub(super) async fn release_blob(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     blob_id: i64,
     now: Timestamp,
 ) -> Result<(), RecordsError> {
     let (references, location): (i64, Option<String>) =
-        sqlx::query_as("UPDATE blobs SET refs = refs - 1 WHERE id = $1 RETURNING refs, location")
+        query_as("UPDATE blobs SET refs = refs - 1 WHERE id = $1 RETURNING refs, location")
             .bind(blob_id)
             .fetch_one(&mut *connection)
             .await?;
     if references > 0 {
         return Ok(());
     }
-    sqlx::query("DELETE FROM blobs WHERE id = $1").bind(blob_id).execute(&mut *connection).await?;
+    query("DELETE FROM blobs WHERE id = $1").bind(blob_id).execute(&mut *connection).await?;
     if let Some(location) = location {
-        sqlx::query("INSERT INTO removals (location, queued_at) VALUES ($1, $2) ON CONFLICT (location) DO NOTHING")
+        query("INSERT INTO removals (location, queued_at) VALUES ($1, $2) ON CONFLICT (location) DO NOTHING")
             .bind(location)
             .bind(now.as_millis())
             .execute(connection)

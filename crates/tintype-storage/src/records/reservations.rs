@@ -4,11 +4,12 @@
 //! `media`. Each step is one statement of the writer that names in its `WHERE` the state it starts from, so that of two
 //! requests exactly one takes it.
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 use tintype_domain::{Mxc, OwnedUserId, Timestamp};
 
 use super::{InsertMedia, InsertOutcome, Records, RecordsError, Statement, linked::insert_link, usage::signed};
 use crate::blobs::PartialName;
+use crate::records::sql::{Connection, query, query_as};
 
 /// A URI for a later upload.
 #[derive(Debug, Clone)]
@@ -206,7 +207,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn find_reservation(&self, mxc: &Mxc) -> Result<Option<Reservation>, RecordsError> {
-        let row: Option<ReservationRow> = sqlx::query_as(select_reservation!())
+        let row: Option<ReservationRow> = query_as(select_reservation!())
             .bind(mxc.server_name.as_str())
             .bind(mxc.media_id.as_str())
             .fetch_optional(&self.readers)
@@ -252,7 +253,7 @@ impl Records {
     /// [`RecordsError`] if the database fails.
     pub async fn partials(&self) -> Result<Vec<(PartialName, u64)>, RecordsError> {
         let rows: Vec<(String, i64)> =
-            sqlx::query_as("SELECT partial, partial_size FROM reservations WHERE partial IS NOT NULL")
+            query_as("SELECT partial, partial_size FROM reservations WHERE partial IS NOT NULL")
                 .fetch_all(&self.readers)
                 .await?;
         let parsed = |(name, size): (String, i64)| {
@@ -277,7 +278,7 @@ impl Records {
     /// [`RecordsError`] if the database fails.
     pub async fn pending(&self) -> Result<u64, RecordsError> {
         let (count,): (i64,) =
-            sqlx::query_as("SELECT COUNT(*) FROM reservations WHERE swept = 0").fetch_one(&self.readers).await?;
+            query_as("SELECT COUNT(*) FROM reservations WHERE swept = 0").fetch_one(&self.readers).await?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
@@ -323,8 +324,8 @@ impl ReservationRow {
 impl Statement for InsertReservation {
     type Output = ReserveOutcome;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<ReserveOutcome, RecordsError> {
-        let inserted = sqlx::query(
+    async fn run(&self, connection: &mut Connection) -> Result<ReserveOutcome, RecordsError> {
+        let inserted = query(
             "INSERT INTO reservations (server_name, media_id, creator, created_at, expires_at, ephemeral)
              SELECT $1, $2, $3, $4, $5, $7 WHERE
              (SELECT COUNT(*) FROM reservations WHERE creator = $3 AND swept = 0 AND expires_at > $4) < $6",
@@ -344,13 +345,12 @@ impl Statement for InsertReservation {
             }
             return Ok(ReserveOutcome::Reserved);
         }
-        let (next,): (Option<i64>,) = sqlx::query_as(
-            "SELECT MIN(expires_at) FROM reservations WHERE creator = $1 AND swept = 0 AND expires_at > $2",
-        )
-        .bind(self.creator.as_str())
-        .bind(self.created_at.as_millis())
-        .fetch_one(connection)
-        .await?;
+        let (next,): (Option<i64>,) =
+            query_as("SELECT MIN(expires_at) FROM reservations WHERE creator = $1 AND swept = 0 AND expires_at > $2")
+                .bind(self.creator.as_str())
+                .bind(self.created_at.as_millis())
+                .fetch_one(connection)
+                .await?;
         Ok(ReserveOutcome::TooManyPending { next_expiry: next.map_or(Timestamp::NEVER, Timestamp) })
     }
 }
@@ -358,8 +358,8 @@ impl Statement for InsertReservation {
 impl Statement for Claim {
     type Output = ClaimOutcome;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<ClaimOutcome, RecordsError> {
-        let claimed = sqlx::query(
+    async fn run(&self, connection: &mut Connection) -> Result<ClaimOutcome, RecordsError> {
+        let claimed = query(
             "UPDATE reservations SET holder = $1
              WHERE server_name = $2 AND media_id = $3 AND creator = $4 AND expires_at > $5 AND swept = 0
              AND (holder IS NULL OR holder = $1)",
@@ -371,7 +371,7 @@ impl Statement for Claim {
         .bind(self.now.as_millis())
         .execute(&mut *connection)
         .await?;
-        let row: Option<ReservationRow> = sqlx::query_as(select_reservation!())
+        let row: Option<ReservationRow> = query_as(select_reservation!())
             .bind(self.mxc.server_name.as_str())
             .bind(self.mxc.media_id.as_str())
             .fetch_optional(&mut *connection)
@@ -397,8 +397,8 @@ impl Statement for Claim {
 
 impl Claim {
     /// There is no reservation: there never was one, or its upload is recorded.
-    async fn refusal(&self, connection: &mut SqliteConnection) -> Result<ClaimOutcome, RecordsError> {
-        let row: Option<(String, i64)> = sqlx::query_as(
+    async fn refusal(&self, connection: &mut Connection) -> Result<ClaimOutcome, RecordsError> {
+        let row: Option<(String, i64)> = query_as(
             "SELECT m.uploader, b.size FROM media m JOIN blobs b ON b.id = m.blob_id
              WHERE m.server_name = $1 AND m.media_id = $2",
         )
@@ -417,11 +417,11 @@ impl Claim {
 impl Statement for Release {
     type Output = ();
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
         if let ReleasePartial::Set(partial) = &self.partial {
             return set_partial(connection, &self.mxc, self.holder, partial.as_ref(), None).await;
         }
-        sqlx::query("UPDATE reservations SET holder = NULL WHERE server_name = $1 AND media_id = $2 AND holder = $3")
+        query("UPDATE reservations SET holder = NULL WHERE server_name = $1 AND media_id = $2 AND holder = $3")
             .bind(self.mxc.server_name.as_str())
             .bind(self.mxc.media_id.as_str())
             .bind(self.holder)
@@ -433,13 +433,13 @@ impl Statement for Release {
 
 /// Records what is kept of an upload, and who brings it from now on.
 async fn set_partial(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     mxc: &Mxc,
     held_by: i64,
     partial: Option<&Partial>,
     holder: Option<i64>,
 ) -> Result<(), RecordsError> {
-    sqlx::query(
+    query(
         "UPDATE reservations SET holder = $1, partial = $2, partial_size = $3, length = $4, content_type = $5,
          filename = $6 WHERE server_name = $7 AND media_id = $8 AND holder = $9",
     )
@@ -460,10 +460,10 @@ async fn set_partial(
 impl Statement for Fulfil {
     type Output = Option<InsertOutcome>;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<Option<InsertOutcome>, RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<Option<InsertOutcome>, RecordsError> {
         let Mxc { server_name, media_id } = &self.media.mxc;
         let held: Option<(i64,)> =
-            sqlx::query_as("SELECT 1 FROM reservations WHERE server_name = $1 AND media_id = $2 AND holder = $3")
+            query_as("SELECT 1 FROM reservations WHERE server_name = $1 AND media_id = $2 AND holder = $3")
                 .bind(server_name.as_str())
                 .bind(media_id.as_str())
                 .bind(self.holder)
@@ -474,7 +474,7 @@ impl Statement for Fulfil {
         }
         let outcome = self.media.run(connection).await?;
         if matches!(outcome, InsertOutcome::Inserted | InsertOutcome::Deduplicated) {
-            sqlx::query("DELETE FROM reservations WHERE server_name = $1 AND media_id = $2")
+            query("DELETE FROM reservations WHERE server_name = $1 AND media_id = $2")
                 .bind(server_name.as_str())
                 .bind(media_id.as_str())
                 .execute(connection)
@@ -489,8 +489,8 @@ struct ReleaseAll;
 impl Statement for ReleaseAll {
     type Output = ();
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
-        sqlx::query("UPDATE reservations SET holder = NULL WHERE swept = 0 AND holder IS NOT NULL")
+    async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
+        query("UPDATE reservations SET holder = NULL WHERE swept = 0 AND holder IS NOT NULL")
             .execute(connection)
             .await?;
         Ok(())
@@ -502,8 +502,8 @@ struct ForgetPartial(PartialName);
 impl Statement for ForgetPartial {
     type Output = ();
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
-        sqlx::query(
+    async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
+        query(
             "UPDATE reservations SET partial = NULL, partial_size = NULL, length = NULL, content_type = NULL,
              filename = NULL WHERE partial = $1",
         )
@@ -522,8 +522,8 @@ struct Expire {
 impl Statement for Expire {
     type Output = Vec<Expired>;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<Vec<Expired>, RecordsError> {
-        let rows: Vec<(String, String, Option<String>)> = sqlx::query_as(
+    async fn run(&self, connection: &mut Connection) -> Result<Vec<Expired>, RecordsError> {
+        let rows: Vec<(String, String, Option<String>)> = query_as(
             "SELECT server_name, media_id, partial FROM reservations
              WHERE swept = 0 AND expires_at <= $1 AND holder IS NULL ORDER BY expires_at LIMIT $2",
         )
@@ -533,7 +533,7 @@ impl Statement for Expire {
         .await?;
         let mut expired = Vec::with_capacity(rows.len());
         for (server_name, media_id, partial) in rows {
-            sqlx::query(
+            query(
                 "UPDATE reservations SET swept = 1, partial = NULL, partial_size = NULL, length = NULL,
                  content_type = NULL, filename = NULL WHERE server_name = $1 AND media_id = $2",
             )

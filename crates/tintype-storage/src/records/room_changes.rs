@@ -3,10 +3,11 @@
 //! An event that came by the stream has a position of its own. What was read of a room's state holds from the position on
 //! from which the room is followed, and counts less than events that came after it was asked for.
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 use tintype_domain::{Mxc, RoomId, ServerName, Timestamp, UserId};
 
 use super::{Membership, RecordsError, StreamEvent, StrippedState};
+use crate::records::sql::{Connection, query, query_as};
 
 /// A room as one server of ours knows it.
 #[derive(Clone, Copy)]
@@ -49,7 +50,7 @@ const KEPT: [Membership; 2] = [Membership::Join, Membership::Invite];
 
 /// Takes an event of the stream into account.
 pub(super) async fn note(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     tenant: &ServerName,
     event: &StreamEvent,
     position: i64,
@@ -100,9 +101,9 @@ pub(super) fn member_of(event: &StreamEvent) -> Option<(&UserId, Membership)> {
 
 impl Place<'_> {
     /// From now on every event of the room comes: somebody of ours is joined.
-    async fn follow(self, connection: &mut SqliteConnection, position: i64) -> Result<(), RecordsError> {
+    async fn follow(self, connection: &mut Connection, position: i64) -> Result<(), RecordsError> {
         let followed: Option<(Option<i64>,)> =
-            sqlx::query_as("SELECT followed_since FROM rooms WHERE tenant = $1 AND room_id = $2")
+            query_as("SELECT followed_since FROM rooms WHERE tenant = $1 AND room_id = $2")
                 .bind(self.tenant.as_str())
                 .bind(self.room.as_str())
                 .fetch_optional(&mut *connection)
@@ -114,9 +115,9 @@ impl Place<'_> {
     }
 
     /// The same, from this event on: what was before it is not known.
-    async fn follow_from(self, connection: &mut SqliteConnection, position: i64) -> Result<(), RecordsError> {
+    async fn follow_from(self, connection: &mut Connection, position: i64) -> Result<(), RecordsError> {
         self.unfollow(connection, position).await?;
-        sqlx::query(
+        query(
             "INSERT INTO rooms (tenant, room_id, followed_since) VALUES ($1, $2, $3)
              ON CONFLICT (tenant, room_id) DO UPDATE SET followed_since = $3",
         )
@@ -129,9 +130,9 @@ impl Place<'_> {
     }
 
     /// After this event nothing more is known of the room: nobody of ours is joined.
-    async fn unfollow(self, connection: &mut SqliteConnection, position: i64) -> Result<(), RecordsError> {
+    async fn unfollow(self, connection: &mut Connection, position: i64) -> Result<(), RecordsError> {
         // Its avatar is rather taken for the current one for too long.
-        sqlx::query(
+        query(
             "UPDATE rooms SET followed_since = NULL, known = 0, visibility = NULL, read_due = NULL, read_failures = 0
              WHERE tenant = $1 AND room_id = $2",
         )
@@ -139,7 +140,7 @@ impl Place<'_> {
         .bind(self.room.as_str())
         .execute(&mut *connection)
         .await?;
-        sqlx::query(
+        query(
             "UPDATE room_servers SET until_position = $3
              WHERE tenant = $1 AND room_id = $2 AND until_position IS NULL",
         )
@@ -149,7 +150,7 @@ impl Place<'_> {
         .execute(&mut *connection)
         .await?;
         // What becomes of our own users is always told.
-        sqlx::query("DELETE FROM room_members WHERE tenant = $1 AND room_id = $2 AND server_name <> $1")
+        query("DELETE FROM room_members WHERE tenant = $1 AND room_id = $2 AND server_name <> $1")
             .bind(self.tenant.as_str())
             .bind(self.room.as_str())
             .execute(connection)
@@ -158,14 +159,9 @@ impl Place<'_> {
     }
 
     /// A user of ours sent something, and so is joined.
-    async fn saw_joined(
-        self,
-        connection: &mut SqliteConnection,
-        user: &UserId,
-        position: i64,
-    ) -> Result<(), RecordsError> {
+    async fn saw_joined(self, connection: &mut Connection, user: &UserId, position: i64) -> Result<(), RecordsError> {
         let known: Option<(String,)> =
-            sqlx::query_as("SELECT membership FROM room_members WHERE tenant = $1 AND room_id = $2 AND user_id = $3")
+            query_as("SELECT membership FROM room_members WHERE tenant = $1 AND room_id = $2 AND user_id = $3")
                 .bind(self.tenant.as_str())
                 .bind(self.room.as_str())
                 .bind(user.as_str())
@@ -188,8 +184,8 @@ impl Place<'_> {
     }
 
     /// The state of the room is to be read, if that was not done and there is somebody as whom it can be.
-    async fn read_if_possible(self, connection: &mut SqliteConnection, now: Timestamp) -> Result<(), RecordsError> {
-        sqlx::query(
+    async fn read_if_possible(self, connection: &mut Connection, now: Timestamp) -> Result<(), RecordsError> {
+        query(
             "UPDATE rooms SET read_due = $3
              WHERE tenant = $1 AND room_id = $2 AND followed_since IS NOT NULL AND known = 0 AND read_due IS NULL
                AND EXISTS (
@@ -208,7 +204,7 @@ impl Place<'_> {
     /// Takes state that is not about members into account.
     pub(super) async fn note_state(
         self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         event: &StreamEvent,
         position: i64,
     ) -> Result<(), RecordsError> {
@@ -221,7 +217,7 @@ impl Place<'_> {
                 self.set_visibility(connection, visibility, position).await
             }
             "m.room.avatar" => {
-                sqlx::query("UPDATE rooms SET avatar = $3, avatar_position = $4 WHERE tenant = $1 AND room_id = $2")
+                query("UPDATE rooms SET avatar = $3, avatar_position = $4 WHERE tenant = $1 AND room_id = $2")
                     .bind(self.tenant.as_str())
                     .bind(self.room.as_str())
                     .bind(event.avatar().map(|avatar| avatar.to_string()))
@@ -237,14 +233,14 @@ impl Place<'_> {
     /// The history visibility of the room from now on; what nobody understands hides the most.
     pub(super) async fn set_visibility(
         self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         visibility: Option<&str>,
         position: i64,
     ) -> Result<(), RecordsError> {
         // Client-server API, "Room history visibility": what is not one of these is `shared`. That is for homeservers to
         // say, and they may say otherwise.
         let visibility = visibility.filter(|own| ["world_readable", "shared", "invited", "joined"].contains(own));
-        sqlx::query("UPDATE rooms SET visibility = $3, visibility_position = $4 WHERE tenant = $1 AND room_id = $2")
+        query("UPDATE rooms SET visibility = $3, visibility_position = $4 WHERE tenant = $1 AND room_id = $2")
             .bind(self.tenant.as_str())
             .bind(self.room.as_str())
             .bind(visibility.unwrap_or("joined"))
@@ -255,12 +251,8 @@ impl Place<'_> {
     }
 
     /// Records what a member event says, and what that means for its server.
-    pub(super) async fn apply(
-        self,
-        connection: &mut SqliteConnection,
-        change: &Change<'_>,
-    ) -> Result<(), RecordsError> {
-        let known: Option<Known> = sqlx::query_as(
+    pub(super) async fn apply(self, connection: &mut Connection, change: &Change<'_>) -> Result<(), RecordsError> {
+        let known: Option<Known> = query_as(
             "SELECT membership, event_id, position, since, streamed FROM room_members
              WHERE tenant = $1 AND room_id = $2 AND user_id = $3",
         )
@@ -279,7 +271,7 @@ impl Place<'_> {
         let since = known.as_ref().filter(|_| before == Some(change.membership)).map(|known| known.since);
         let has_left = matches!(change.membership, Membership::Leave | Membership::Ban);
         if has_left && self.forgets(connection, change).await? {
-            sqlx::query("DELETE FROM room_members WHERE tenant = $1 AND room_id = $2 AND user_id = $3")
+            query("DELETE FROM room_members WHERE tenant = $1 AND room_id = $2 AND user_id = $3")
                 .bind(self.tenant.as_str())
                 .bind(self.room.as_str())
                 .bind(change.user.as_str())
@@ -300,12 +292,12 @@ impl Place<'_> {
     }
 
     /// Whether it is not kept that a user has left: another server's, when all of the state was read.
-    async fn forgets(self, connection: &mut SqliteConnection, change: &Change<'_>) -> Result<bool, RecordsError> {
+    async fn forgets(self, connection: &mut Connection, change: &Change<'_>) -> Result<bool, RecordsError> {
         if change.user.server_name() == self.tenant {
             return Ok(false);
         }
         let (known,): (i64,) =
-            sqlx::query_as("SELECT EXISTS (SELECT 1 FROM rooms WHERE tenant = $1 AND room_id = $2 AND known = 1)")
+            query_as("SELECT EXISTS (SELECT 1 FROM rooms WHERE tenant = $1 AND room_id = $2 AND known = 1)")
                 .bind(self.tenant.as_str())
                 .bind(self.room.as_str())
                 .fetch_one(connection)
@@ -313,15 +305,10 @@ impl Place<'_> {
         Ok(known != 0)
     }
 
-    async fn write(
-        self,
-        connection: &mut SqliteConnection,
-        change: &Change<'_>,
-        since: i64,
-    ) -> Result<(), RecordsError> {
+    async fn write(self, connection: &mut Connection, change: &Change<'_>, since: i64) -> Result<(), RecordsError> {
         let stripped: Vec<_> = change.stripped.iter().map(StrippedState::to_json).collect();
         let stripped = (!stripped.is_empty()).then(|| serde_json::Value::from(stripped).to_string());
-        sqlx::query(
+        query(
             "INSERT INTO room_members
                (tenant, room_id, user_id, server_name, membership, event_id, sender, position, since, streamed, avatar,
                 stripped)
@@ -350,7 +337,7 @@ impl Place<'_> {
     /// The stream brings a member event that was read as state before: only now it is known since when it holds.
     async fn correct(
         self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         known: &Known,
         change: &Change<'_>,
     ) -> Result<(), RecordsError> {
@@ -363,7 +350,7 @@ impl Place<'_> {
         }
         // What was taken for the beginning of its server's time was not, unless others were there before.
         let server = change.user.server_name();
-        let (first,): (Option<i64>,) = sqlx::query_as(
+        let (first,): (Option<i64>,) = query_as(
             "SELECT MIN(since) FROM room_members
              WHERE tenant = $1 AND room_id = $2 AND server_name = $3 AND membership = $4",
         )
@@ -375,7 +362,7 @@ impl Place<'_> {
         .await?;
         let first = first.unwrap_or(change.position);
         if first > known.since {
-            sqlx::query(
+            query(
                 "DELETE FROM room_servers WHERE tenant = $1 AND room_id = $2 AND server_name = $3 AND membership = $4
                  AND from_position = $5 AND until_position IS NULL",
             )
@@ -394,12 +381,12 @@ impl Place<'_> {
     /// From this position on the server has somebody with this membership.
     pub(super) async fn open(
         self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         server: &ServerName,
         membership: Membership,
         position: i64,
     ) -> Result<(), RecordsError> {
-        let open: Option<(i64,)> = sqlx::query_as(
+        let open: Option<(i64,)> = query_as(
             "SELECT MIN(from_position) FROM room_servers
              WHERE tenant = $1 AND room_id = $2 AND server_name = $3 AND membership = $4 AND until_position IS NULL
              HAVING MIN(from_position) IS NOT NULL",
@@ -414,7 +401,7 @@ impl Place<'_> {
             Some((from,)) if from <= position => return Ok(()),
             // What is read of the state comes later and reaches further back.
             Some((from,)) => {
-                sqlx::query(
+                query(
                     "DELETE FROM room_servers WHERE tenant = $1 AND room_id = $2 AND server_name = $3
                      AND membership = $4 AND from_position = $5",
                 )
@@ -428,7 +415,7 @@ impl Place<'_> {
             }
             None => {}
         }
-        sqlx::query(
+        query(
             "INSERT INTO room_servers (tenant, room_id, server_name, membership, from_position) VALUES ($1, $2, $3, $4, $5)
              ON CONFLICT (tenant, room_id, server_name, membership, from_position) DO UPDATE SET until_position = NULL",
         )
@@ -445,7 +432,7 @@ impl Place<'_> {
     /// After this position the server has nobody with this membership, unless another one of its users still has it.
     async fn close(
         self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         server: &ServerName,
         membership: Membership,
         position: i64,
@@ -453,7 +440,7 @@ impl Place<'_> {
         if self.has(connection, server, membership).await? {
             return Ok(());
         }
-        sqlx::query(
+        query(
             "UPDATE room_servers SET until_position = $5
              WHERE tenant = $1 AND room_id = $2 AND server_name = $3 AND membership = $4 AND until_position IS NULL",
         )
@@ -467,17 +454,17 @@ impl Place<'_> {
         Ok(())
     }
 
-    async fn has_joined(self, connection: &mut SqliteConnection, server: &ServerName) -> Result<bool, RecordsError> {
+    async fn has_joined(self, connection: &mut Connection, server: &ServerName) -> Result<bool, RecordsError> {
         self.has(connection, server, Membership::Join).await
     }
 
     async fn has(
         self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         server: &ServerName,
         membership: Membership,
     ) -> Result<bool, RecordsError> {
-        let (has,): (i64,) = sqlx::query_as(
+        let (has,): (i64,) = query_as(
             "SELECT EXISTS (
                SELECT 1 FROM room_members
                WHERE tenant = $1 AND room_id = $2 AND server_name = $3 AND membership = $4

@@ -7,13 +7,13 @@
 
 use std::collections::HashSet;
 
-use sqlx::SqliteConnection;
 use tintype_domain::{OwnedRoomId, OwnedServerName, OwnedUserId, Timestamp};
 
 use super::{
     Membership, Records, RecordsError, RoomToRead, Statement, StreamEvent,
     room_changes::{Change, Origin, Place, member_of},
 };
+use crate::records::sql::{Connection, query, query_as};
 
 /// Members that are written in one transaction.
 const AT_ONCE: usize = 500;
@@ -95,8 +95,8 @@ impl Reading {
     }
 
     /// Whether the room is still followed since then, and not known yet.
-    async fn is_wanted(&self, connection: &mut SqliteConnection) -> Result<bool, RecordsError> {
-        let (wanted,): (i64,) = sqlx::query_as(
+    async fn is_wanted(&self, connection: &mut Connection) -> Result<bool, RecordsError> {
+        let (wanted,): (i64,) = query_as(
             "SELECT EXISTS (
                SELECT 1 FROM rooms WHERE tenant = $1 AND room_id = $2 AND followed_since = $3 AND known = 0
              )",
@@ -118,7 +118,7 @@ struct WriteMembers {
 impl Statement for WriteMembers {
     type Output = StateOutcome;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<StateOutcome, RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<StateOutcome, RecordsError> {
         if !self.reading.is_wanted(connection).await? {
             return Ok(StateOutcome::Outdated);
         }
@@ -142,9 +142,9 @@ impl Statement for WriteMembers {
 
 impl WriteMembers {
     /// Records a member of whom nothing is known. Returns whether it is so.
-    async fn insert(&self, connection: &mut SqliteConnection, event: &StreamEvent) -> Result<bool, RecordsError> {
+    async fn insert(&self, connection: &mut Connection, event: &StreamEvent) -> Result<bool, RecordsError> {
         let Some((user, membership)) = member_of(event) else { return Ok(false) };
-        let inserted = sqlx::query(
+        let inserted = query(
             "INSERT INTO room_members
                (tenant, room_id, user_id, server_name, membership, event_id, sender, position, since, streamed, avatar)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, 0, $9)
@@ -165,9 +165,9 @@ impl WriteMembers {
     }
 
     /// Lets the state of a member count as far as the stream has brought nothing newer.
-    async fn merge(&self, connection: &mut SqliteConnection, event: &StreamEvent) -> Result<(), RecordsError> {
+    async fn merge(&self, connection: &mut Connection, event: &StreamEvent) -> Result<(), RecordsError> {
         let Some((user, membership)) = member_of(event) else { return Ok(()) };
-        let (position, streamed, known_by_event): (i64, i64, i64) = sqlx::query_as(
+        let (position, streamed, known_by_event): (i64, i64, i64) = query_as(
             "SELECT position, streamed, event_id IS NOT NULL FROM room_members
              WHERE tenant = $1 AND room_id = $2 AND user_id = $3",
         )
@@ -208,22 +208,20 @@ struct Finish {
 impl Statement for Finish {
     type Output = StateOutcome;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<StateOutcome, RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<StateOutcome, RecordsError> {
         if !self.reading.is_wanted(connection).await? {
             return Ok(StateOutcome::Outdated);
         }
         self.end_absent(connection).await?;
         self.write_others(connection).await?;
         let Reading { tenant, room_id, .. } = &self.reading;
-        sqlx::query(
-            "UPDATE rooms SET known = 1, read_due = NULL, read_failures = 0 WHERE tenant = $1 AND room_id = $2",
-        )
-        .bind(tenant.as_str())
-        .bind(room_id.as_str())
-        .execute(&mut *connection)
-        .await?;
+        query("UPDATE rooms SET known = 1, read_due = NULL, read_failures = 0 WHERE tenant = $1 AND room_id = $2")
+            .bind(tenant.as_str())
+            .bind(room_id.as_str())
+            .execute(&mut *connection)
+            .await?;
         // They were kept because the state could have said that they are there.
-        sqlx::query(
+        query(
             "DELETE FROM room_members WHERE tenant = $1 AND room_id = $2 AND server_name <> $1
              AND membership IN ('leave', 'ban')",
         )
@@ -237,17 +235,17 @@ impl Statement for Finish {
 
 impl Finish {
     /// Those of whom the stream said that they are there, and the state, asked for later, that they are not.
-    async fn end_absent(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
+    async fn end_absent(&self, connection: &mut Connection) -> Result<(), RecordsError> {
         let Reading { tenant, room_id, since, asked_at } = &self.reading;
-        let streamed: Vec<(String,)> = sqlx::query_as(
+        let streamed: Vec<(String,)> = query_as(
             "SELECT user_id FROM room_members
              WHERE tenant = $1 AND room_id = $2 AND streamed = 1 AND position >= $3 AND position <= $4
                AND membership IN ('join', 'invite', 'knock')",
         )
         .bind(tenant.as_str())
         .bind(room_id.as_str())
-        .bind(since)
-        .bind(asked_at)
+        .bind(*since)
+        .bind(*asked_at)
         .fetch_all(&mut *connection)
         .await?;
         for (user,) in streamed {
@@ -271,10 +269,10 @@ impl Finish {
         Ok(())
     }
 
-    async fn write_others(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
+    async fn write_others(&self, connection: &mut Connection) -> Result<(), RecordsError> {
         let Reading { tenant, room_id, since, asked_at } = &self.reading;
         let (visibility_position, avatar_position): (i64, i64) =
-            sqlx::query_as("SELECT visibility_position, avatar_position FROM rooms WHERE tenant = $1 AND room_id = $2")
+            query_as("SELECT visibility_position, avatar_position FROM rooms WHERE tenant = $1 AND room_id = $2")
                 .bind(tenant.as_str())
                 .bind(room_id.as_str())
                 .fetch_one(&mut *connection)
@@ -284,7 +282,7 @@ impl Finish {
             self.reading.place().set_visibility(connection, Some("shared"), *since).await?;
         }
         if avatar_position <= *asked_at {
-            sqlx::query("UPDATE rooms SET avatar = NULL WHERE tenant = $1 AND room_id = $2")
+            query("UPDATE rooms SET avatar = NULL WHERE tenant = $1 AND room_id = $2")
                 .bind(tenant.as_str())
                 .bind(room_id.as_str())
                 .execute(&mut *connection)
@@ -312,8 +310,8 @@ struct NotRead {
 impl Statement for NotRead {
     type Output = ();
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
-        sqlx::query(
+    async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
+        query(
             "UPDATE rooms SET read_due = $4, read_failures = read_failures + 1
              WHERE tenant = $1 AND room_id = $2 AND followed_since = $3 AND known = 0",
         )

@@ -2,12 +2,13 @@
 //! service, and so belongs to one server of ours: the same room may be known to several of them.
 
 use serde_json::Value;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 use tintype_domain::{
     Mxc, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, ServerName, Timestamp, UserId,
 };
 
 use super::{Records, RecordsError, StrippedState};
+use crate::records::sql::{Connection, query_as};
 
 /// What a user is to a room (client-server API, "Room membership").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -164,12 +165,12 @@ impl Records {
         room: &RoomId,
         server: &ServerName,
     ) -> Result<Presence, RecordsError> {
-        let known: Option<(i64,)> = sqlx::query_as("SELECT known FROM rooms WHERE tenant = $1 AND room_id = $2")
+        let known: Option<(i64,)> = query_as("SELECT known FROM rooms WHERE tenant = $1 AND room_id = $2")
             .bind(tenant.as_str())
             .bind(room.as_str())
             .fetch_optional(&self.readers)
             .await?;
-        let rows: Vec<(String, i64, Option<i64>)> = sqlx::query_as(
+        let rows: Vec<(String, i64, Option<i64>)> = query_as(
             "SELECT membership, from_position, until_position FROM room_servers
              WHERE tenant = $1 AND room_id = $2 AND server_name = $3 ORDER BY from_position",
         )
@@ -197,7 +198,7 @@ impl Records {
         room: &RoomId,
         user: &UserId,
     ) -> Result<Option<Member>, RecordsError> {
-        let row: Option<MemberRow> = sqlx::query_as(
+        let row: Option<MemberRow> = query_as(
             "SELECT room_id, membership, event_id, sender, stripped FROM room_members
              WHERE tenant = $1 AND room_id = $2 AND user_id = $3",
         )
@@ -214,7 +215,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn invitations(&self, tenant: &ServerName, user: &UserId) -> Result<Vec<Member>, RecordsError> {
-        let rows: Vec<MemberRow> = sqlx::query_as(
+        let rows: Vec<MemberRow> = query_as(
             "SELECT room_id, membership, event_id, sender, stripped FROM room_members
              WHERE user_id = $2 AND membership IN ('invite', 'knock') AND tenant = $1 AND stripped IS NOT NULL",
         )
@@ -247,7 +248,7 @@ impl Records {
         room: &RoomId,
         limit: u32,
     ) -> Result<Vec<OwnedUserId>, RecordsError> {
-        let rows: Vec<(String,)> = sqlx::query_as(
+        let rows: Vec<(String,)> = query_as(
             "SELECT user_id FROM room_members
              WHERE tenant = $1 AND room_id = $2 AND server_name = $1 AND membership = 'join'
              ORDER BY position DESC, user_id LIMIT $3",
@@ -268,7 +269,7 @@ impl Records {
     /// [`RecordsError`] if the database fails.
     pub async fn room_visibility(&self, tenant: &ServerName, room: &RoomId) -> Result<Option<String>, RecordsError> {
         let row: Option<(Option<String>,)> =
-            sqlx::query_as("SELECT visibility FROM rooms WHERE tenant = $1 AND room_id = $2")
+            query_as("SELECT visibility FROM rooms WHERE tenant = $1 AND room_id = $2")
                 .bind(tenant.as_str())
                 .bind(room.as_str())
                 .fetch_optional(&self.readers)
@@ -281,7 +282,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn rooms_to_read(&self, now: Timestamp, limit: u32) -> Result<Vec<RoomToRead>, RecordsError> {
-        let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(
+        let rows: Vec<(String, String, i64, i64)> = query_as(
             "SELECT tenant, room_id, followed_since, read_failures FROM rooms
              WHERE read_due <= $1 AND followed_since IS NOT NULL ORDER BY read_due LIMIT $2",
         )
@@ -306,9 +307,8 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn next_room_to_read(&self) -> Result<Option<Timestamp>, RecordsError> {
-        let (due,): (Option<i64>,) = sqlx::query_as("SELECT MIN(read_due) FROM rooms WHERE read_due IS NOT NULL")
-            .fetch_one(&self.readers)
-            .await?;
+        let (due,): (Option<i64>,) =
+            query_as("SELECT MIN(read_due) FROM rooms WHERE read_due IS NOT NULL").fetch_one(&self.readers).await?;
         Ok(due.map(Timestamp))
     }
 
@@ -318,7 +318,7 @@ impl Records {
     /// [`RecordsError`] if the database fails.
     pub async fn count_rooms(&self) -> Result<RoomCounts, RecordsError> {
         let (all, known): (i64, Option<i64>) =
-            sqlx::query_as("SELECT COUNT(*), SUM(known) FROM rooms WHERE followed_since IS NOT NULL")
+            query_as("SELECT COUNT(*), SUM(known) FROM rooms WHERE followed_since IS NOT NULL")
                 .fetch_one(&self.readers)
                 .await?;
         let known = known.unwrap_or(0);
@@ -331,7 +331,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn stream_position(&self, tenant: &ServerName) -> Result<i64, RecordsError> {
-        let row: Option<(i64,)> = sqlx::query_as("SELECT position FROM streams WHERE tenant = $1")
+        let row: Option<(i64,)> = query_as("SELECT position FROM streams WHERE tenant = $1")
             .bind(tenant.as_str())
             .fetch_optional(&self.readers)
             .await?;
@@ -340,8 +340,8 @@ impl Records {
 }
 
 /// Whether media is the avatar of a room or of a member at the moment, as far as any stream told.
-pub(super) async fn is_current_avatar(connection: &mut SqliteConnection, mxc: &Mxc) -> Result<bool, RecordsError> {
-    let (is,): (i64,) = sqlx::query_as(
+pub(super) async fn is_current_avatar(connection: &mut Connection, mxc: &Mxc) -> Result<bool, RecordsError> {
+    let (is,): (i64,) = query_as(
         "SELECT EXISTS (SELECT 1 FROM rooms WHERE avatar = $1) OR EXISTS (SELECT 1 FROM room_members WHERE avatar = $1)",
     )
     .bind(mxc.to_string())

@@ -1,9 +1,9 @@
 //! What an installation remembers of itself.
 
-use sqlx::SqliteConnection;
 use tintype_domain::Timestamp;
 
 use super::{Records, RecordsError, Statement};
+use crate::records::sql::{Connection, query_as};
 
 struct RememberFirstStart(Timestamp);
 
@@ -14,9 +14,8 @@ impl Records {
     /// [`RecordsError`] if the database fails.
     pub async fn first_start(&self, now: Timestamp) -> Result<Timestamp, RecordsError> {
         // Read first: a server must start on a disk where nothing can be written any more, to serve what it has.
-        let remembered: Option<(String,)> = sqlx::query_as("SELECT value FROM settings WHERE name = 'first_start'")
-            .fetch_optional(&self.readers)
-            .await?;
+        let remembered: Option<(String,)> =
+            query_as("SELECT value FROM settings WHERE name = 'first_start'").fetch_optional(&self.readers).await?;
         match remembered {
             Some((value,)) => parse(&value),
             None => self.write(RememberFirstStart(now)).await,
@@ -31,8 +30,8 @@ fn parse(value: &str) -> Result<Timestamp, RecordsError> {
 impl Statement for RememberFirstStart {
     type Output = Timestamp;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<Timestamp, RecordsError> {
-        let (value,): (String,) = sqlx::query_as(
+    async fn run(&self, connection: &mut Connection) -> Result<Timestamp, RecordsError> {
+        let (value,): (String,) = query_as(
             "INSERT INTO settings (name, value) VALUES ('first_start', $1)
              ON CONFLICT (name) DO UPDATE SET value = settings.value
              RETURNING value",

@@ -1,12 +1,13 @@
 //! Records of thumbnails: made once, kept beside the media that they are made from.
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 use tintype_domain::{ContentHash, Mxc, Timestamp};
 
 use super::{
     Body, NewBlob, Records, RecordsError, Statement,
     media::{body_from, refer_to_blob},
 };
+use crate::records::sql::{Connection, query, query_as};
 
 /// How a thumbnail fits the size asked for (client-server API, "Thumbnails").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -107,7 +108,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn find_thumbnail(&self, key: &ThumbnailKey) -> Result<Option<FoundThumbnail>, RecordsError> {
-        let row: Option<ThumbnailRow> = sqlx::query_as(
+        let row: Option<ThumbnailRow> = query_as(
             "SELECT t.content_type, t.blob_id, b.sha256, b.size, b.location, b.body
              FROM thumbnails t LEFT JOIN blobs b ON b.id = t.blob_id
              WHERE t.server_name = $1 AND t.media_id = $2 AND t.width = $3 AND t.height = $4 AND t.method = $5",
@@ -147,9 +148,9 @@ impl Records {
 impl Statement for InsertThumbnail {
     type Output = ThumbnailOutcome;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<ThumbnailOutcome, RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<ThumbnailOutcome, RecordsError> {
         let key = &self.key;
-        let (sizes, same): (i64, i64) = sqlx::query_as(
+        let (sizes, same): (i64, i64) = query_as(
             "SELECT COUNT(*), COALESCE(SUM(CASE WHEN width = $3 AND height = $4 AND method = $5 THEN 1 ELSE 0 END), 0)
              FROM thumbnails WHERE server_name = $1 AND media_id = $2",
         )
@@ -170,7 +171,7 @@ impl Statement for InsertThumbnail {
                 (id, _) => (Some(id), ThumbnailOutcome::NotNeeded),
             },
         };
-        sqlx::query(
+        query(
             "INSERT INTO thumbnails (server_name, media_id, width, height, method, blob_id, content_type, created_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )

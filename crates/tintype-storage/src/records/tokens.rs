@@ -1,9 +1,10 @@
 //! Access tokens of accounts that live here: the standalone profile.
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 use tintype_domain::{ContentHash, OwnedUserId, Timestamp, User};
 
 use super::{Records, RecordsError, Statement};
+use crate::records::sql::{Connection, query, query_as};
 
 /// An access token and the account it belongs to. The token itself is never kept, only its hash.
 #[derive(Debug, Clone)]
@@ -37,7 +38,7 @@ impl Records {
     /// [`RecordsError`] if the database fails.
     pub async fn find_user_of_token(&self, token: &ContentHash) -> Result<Option<User>, RecordsError> {
         let row: Option<TokenRow> =
-            sqlx::query_as("SELECT user_id, device_id, guest, admin FROM access_tokens WHERE token_sha256 = $1")
+            query_as("SELECT user_id, device_id, guest, admin FROM access_tokens WHERE token_sha256 = $1")
                 .bind(&token.as_bytes()[..])
                 .fetch_optional(&self.readers)
                 .await?;
@@ -67,8 +68,8 @@ impl Records {
 impl Statement for TokenRecord {
     type Output = ();
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
-        sqlx::query(
+    async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
+        query(
             "INSERT INTO access_tokens (token_sha256, user_id, device_id, guest, admin, created_at)
              VALUES ($1, $2, $3, $4, $5, $6)",
         )

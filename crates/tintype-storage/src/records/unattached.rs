@@ -3,10 +3,10 @@
 //! One transaction finds it and takes it away, so that whoever attaches it meanwhile either comes first, and it stays, or
 //! finds nothing. What is being attached is not unattached, however long it takes.
 
-use sqlx::SqliteConnection;
 use tintype_domain::{Mxc, Timestamp};
 
 use super::{Records, RecordsError, RemoveOutcome, Statement, deletions::remove_media, linked::mxc_from};
+use crate::records::sql::{Connection, query, query_as};
 
 /// Media that went because nobody attached it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +36,8 @@ struct EndUnattached {
 impl Statement for EndUnattached {
     type Output = Vec<Unattached>;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<Vec<Unattached>, RecordsError> {
-        let over: Vec<(String, String)> = sqlx::query_as(
+    async fn run(&self, connection: &mut Connection) -> Result<Vec<Unattached>, RecordsError> {
+        let over: Vec<(String, String)> = query_as(
             "SELECT l.server_name, l.media_id FROM linked_media l
              WHERE l.state = 'unattached' AND l.unattached_until <= $1 AND NOT EXISTS (
                SELECT 1 FROM reservations r
@@ -54,7 +54,7 @@ impl Statement for EndUnattached {
             let removed = remove_media(connection, &mxc, self.now).await?;
             if removed == RemoveOutcome::Nothing {
                 // It would be found again each time, before all others.
-                sqlx::query("DELETE FROM linked_media WHERE server_name = $1 AND media_id = $2")
+                query("DELETE FROM linked_media WHERE server_name = $1 AND media_id = $2")
                     .bind(&server_name)
                     .bind(&media_id)
                     .execute(&mut *connection)

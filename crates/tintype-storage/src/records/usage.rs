@@ -3,6 +3,7 @@
 use tintype_domain::UserId;
 
 use super::{Records, RecordsError};
+use crate::records::sql::query_as;
 
 /// What a user has stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn usage(&self, user_id: &UserId) -> Result<Usage, RecordsError> {
-        let row: Option<(i64, i64)> = sqlx::query_as("SELECT bytes, media FROM usage WHERE user_id = $1")
+        let row: Option<(i64, i64)> = query_as("SELECT bytes, media FROM usage WHERE user_id = $1")
             .bind(user_id.as_str())
             .fetch_optional(&self.readers)
             .await?;

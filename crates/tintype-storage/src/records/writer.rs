@@ -1,4 +1,4 @@
-//! One connection that writes, for everybody.
+//! The writing of SQLite: one connection that writes, for everybody.
 //!
 //! SQLite allows one writer at a time, and a commit costs a sync of the disk. So all writes go to one task, which takes
 //! whatever has gathered while the last commit was under way and commits it together: under load one sync
@@ -7,13 +7,16 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::{
     sync::{Mutex, mpsc, oneshot},
     task::JoinHandle,
 };
 
-use super::RecordsError;
+use super::{
+    RecordsError,
+    sql::{Connection, query},
+};
 
 /// Statements committed together at most: bounds what a batch holds in memory and how long its first one waits.
 const MAX_BATCH: usize = 256;
@@ -28,8 +31,7 @@ pub(super) trait Statement: Send + Sync + 'static {
     /// What the caller learns.
     type Output: Send + 'static;
 
-    fn run(&self, connection: &mut SqliteConnection)
-    -> impl Future<Output = Result<Self::Output, RecordsError>> + Send;
+    fn run(&self, connection: &mut Connection) -> impl Future<Output = Result<Self::Output, RecordsError>> + Send;
 }
 
 /// The handle to the writing task.
@@ -52,7 +54,7 @@ impl Writer {
         let mut connection = SqliteConnection::connect_with(options).await?;
         sqlx::migrate!("./migrations/sqlite").run(&mut connection).await?;
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(write_batches(connection, waiting));
+        let task = tokio::spawn(write_batches(Connection::Sqlite(connection), waiting));
         Ok(Self { queue, task: Arc::new(Mutex::new(Some(task))) })
     }
 
@@ -85,7 +87,7 @@ type Applied<'a> = Pin<Box<dyn Future<Output = Result<(), RecordsError>> + Send 
 
 /// A submitted statement whose type is forgotten, so that one queue can hold all.
 trait Pending: Send {
-    fn apply<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> Applied<'a>;
+    fn apply<'a>(&'a mut self, connection: &'a mut Connection) -> Applied<'a>;
     fn answer(self: Box<Self>, outcome: Result<(), RecordsError>);
 }
 
@@ -96,7 +98,7 @@ struct Submitted<S: Statement> {
 }
 
 impl<S: Statement> Pending for Submitted<S> {
-    fn apply<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> Applied<'a> {
+    fn apply<'a>(&'a mut self, connection: &'a mut Connection) -> Applied<'a> {
         Box::pin(async move {
             self.output = Some(self.statement.run(connection).await?);
             Ok(())
@@ -110,7 +112,7 @@ impl<S: Statement> Pending for Submitted<S> {
     }
 }
 
-async fn write_batches(mut connection: SqliteConnection, mut queue: mpsc::Receiver<Message>) {
+async fn write_batches(mut connection: Connection, mut queue: mpsc::Receiver<Message>) {
     let mut batch: Vec<Box<dyn Pending>> = Vec::with_capacity(MAX_BATCH);
     let mut closing = false;
     while !closing {
@@ -138,23 +140,26 @@ async fn write_batches(mut connection: SqliteConnection, mut queue: mpsc::Receiv
             let _ = answer.send(empty_log(&mut connection).await);
         }
     }
-    if let Err(error) = connection.close().await {
+    if let Connection::Sqlite(connection) = connection
+        && let Err(error) = connection.close().await
+    {
         tracing::warn!(%error, "the database did not close cleanly");
     }
 }
 
-async fn empty_log(connection: &mut SqliteConnection) -> Result<bool, RecordsError> {
+async fn empty_log(connection: &mut Connection) -> Result<bool, RecordsError> {
+    let Connection::Sqlite(connection) = connection else { return Ok(true) };
     // Everybody who writes waits behind this: it is rather tried again than waited for.
     sqlx::query("PRAGMA busy_timeout = 100").execute(&mut *connection).await?;
     let emptied = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await;
     let waits = i64::try_from(super::BUSY_TIMEOUT.as_millis()).unwrap_or(i64::MAX);
-    sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA busy_timeout = {waits}"))).execute(connection).await?;
+    sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA busy_timeout = {waits}"))).execute(&mut *connection).await?;
     let (busy, ..): (i64, i64, i64) = emptied?;
     Ok(busy == 0)
 }
 
 /// Commits the batch together; if that fails, each statement alone. Every statement is answered.
-async fn commit(connection: &mut SqliteConnection, batch: &mut Vec<Box<dyn Pending>>) {
+async fn commit(connection: &mut Connection, batch: &mut Vec<Box<dyn Pending>>) {
     match transaction(connection, batch).await {
         Ok(()) => batch.drain(..).for_each(|pending| pending.answer(Ok(()))),
         Err(error) if batch.len() == 1 => {
@@ -176,14 +181,11 @@ async fn commit(connection: &mut SqliteConnection, batch: &mut Vec<Box<dyn Pendi
 ///
 /// In plain SQL, not as a `sqlx::Transaction`: when the disk is full SQLite may have rolled back by itself, and sqlx would
 /// then take the transaction for open ever after and refuse to begin another.
-async fn transaction(
-    connection: &mut SqliteConnection,
-    statements: &mut [Box<dyn Pending>],
-) -> Result<(), RecordsError> {
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+async fn transaction(connection: &mut Connection, statements: &mut [Box<dyn Pending>]) -> Result<(), RecordsError> {
+    query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     let outcome = apply_and_commit(connection, statements).await;
     if outcome.is_err()
-        && let Err(error) = sqlx::query("ROLLBACK").execute(connection).await
+        && let Err(error) = query("ROLLBACK").execute(connection).await
     {
         tracing::debug!(%error, "nothing was left to roll back");
     }
@@ -191,12 +193,12 @@ async fn transaction(
 }
 
 async fn apply_and_commit(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     statements: &mut [Box<dyn Pending>],
 ) -> Result<(), RecordsError> {
     for pending in statements {
         pending.apply(connection).await?;
     }
-    sqlx::query("COMMIT").execute(connection).await?;
+    query("COMMIT").execute(connection).await?;
     Ok(())
 }

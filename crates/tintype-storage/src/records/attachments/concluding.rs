@@ -1,9 +1,10 @@
 //! How a request that attaches media ends, and how the stream of the application service ends one that is unknown.
 
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::FromRow;
 use tintype_domain::{EventId, Mxc, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, ServerName, Timestamp};
 
 use super::{super::stream_event::StreamEvent, hash_of_content};
+use crate::records::sql::{Connection, query, query_as};
 use crate::records::{
     LinkedEvent, Records, RecordsError, Statement,
     linked::{learn_event, mxc_from},
@@ -114,8 +115,8 @@ impl Records {
 impl Statement for ConcludeAttachment {
     type Output = Concluded;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<Concluded, RecordsError> {
-        let row: Option<OpenRow> = sqlx::query_as(select_open!("WHERE id = $1 AND state = 'forwarding'"))
+    async fn run(&self, connection: &mut Connection) -> Result<Concluded, RecordsError> {
+        let row: Option<OpenRow> = query_as(select_open!("WHERE id = $1 AND state = 'forwarding'"))
             .bind(self.id)
             .fetch_optional(&mut *connection)
             .await?;
@@ -131,7 +132,7 @@ impl Statement for ConcludeAttachment {
             }
             AttachmentOutcome::Free => {
                 let media = named(
-                    sqlx::query_as(
+                    query_as(
                         "UPDATE linked_media SET state = 'unattached', attachment_id = NULL
                          WHERE attachment_id = $1 AND state = 'attaching' RETURNING server_name, media_id",
                     )
@@ -139,7 +140,7 @@ impl Statement for ConcludeAttachment {
                     .fetch_all(&mut *connection)
                     .await?,
                 )?;
-                sqlx::query("DELETE FROM attachments WHERE id = $1").bind(self.id).execute(connection).await?;
+                query("DELETE FROM attachments WHERE id = $1").bind(self.id).execute(connection).await?;
                 Ok(Concluded::Freed(media))
             }
             AttachmentOutcome::Unknown { room_id } => {
@@ -162,7 +163,7 @@ struct Heal {
 impl Statement for Heal {
     type Output = Vec<Mxc>;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<Vec<Mxc>, RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<Vec<Mxc>, RecordsError> {
         heal(connection, self.tenant.as_str(), &self.event, self.now).await
     }
 }
@@ -174,9 +175,9 @@ struct Abandon {
 impl Statement for Abandon {
     type Output = ();
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
         let rows: Vec<OpenRow> =
-            sqlx::query_as(select_open!("WHERE state = 'forwarding'")).fetch_all(&mut *connection).await?;
+            query_as(select_open!("WHERE state = 'forwarding'")).fetch_all(&mut *connection).await?;
         for row in rows {
             row.doubt(connection, None, self.now).await?;
         }
@@ -188,7 +189,7 @@ impl OpenRow {
     /// Marks a request as unknown, or attaches its media to the event that was seen meanwhile, and tells which.
     async fn doubt(
         &self,
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         room_id: Option<&str>,
         now: Timestamp,
     ) -> Result<Option<Vec<Mxc>>, RecordsError> {
@@ -206,7 +207,7 @@ impl OpenRow {
             };
             return commit(connection, self.id, &event_id, &event, now).await.map(Some);
         }
-        sqlx::query(
+        query(
             "UPDATE attachments SET state = 'unknown', room_id = COALESCE(room_id, $1), updated_at = $2 WHERE id = $3",
         )
         .bind(room_id)
@@ -221,7 +222,7 @@ impl OpenRow {
 /// Whether an event may be one that media is being attached to: a request of its sender that sends such an event, to its
 /// room or to one that it creates, is under way or unknown.
 pub(in crate::records) async fn expects(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     tenant: &str,
     event: &StreamEvent,
 ) -> Result<bool, RecordsError> {
@@ -231,7 +232,7 @@ pub(in crate::records) async fn expects(
 /// An event of the stream ends a request of which nobody knew what became: one that sends just this event. Its media is
 /// attached, and is returned. Of a request that is under way it is remembered that the event was seen.
 pub(in crate::records) async fn heal(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     tenant: &str,
     event: &StreamEvent,
     now: Timestamp,
@@ -252,7 +253,7 @@ pub(in crate::records) async fn heal(
     }
     let Some(row) = matching.iter().find(|row| row.seen_event_id.is_none()) else { return Ok(Vec::new()) };
     if row.state == "forwarding" {
-        sqlx::query("UPDATE attachments SET seen_event_id = $1, room_id = COALESCE(room_id, $2) WHERE id = $3")
+        query("UPDATE attachments SET seen_event_id = $1, room_id = COALESCE(room_id, $2) WHERE id = $3")
             .bind(event.event_id.as_str())
             .bind(event.room_id.as_str())
             .bind(row.id)
@@ -274,11 +275,11 @@ pub(in crate::records) async fn heal(
 
 /// Requests that may have sent an event, the first first.
 async fn open_for(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     tenant: &str,
     event: &StreamEvent,
 ) -> Result<Vec<OpenRow>, RecordsError> {
-    Ok(sqlx::query_as(select_open!(
+    Ok(query_as(select_open!(
         "WHERE user_id = $1 AND event_type = $2 AND state <> 'finished' AND tenant = $3
          AND (room_id = $4 OR (kind = 'room' AND room_id IS NULL)) ORDER BY id"
     ))
@@ -291,8 +292,8 @@ async fn open_for(
 }
 
 /// Whether a request is known to have sent this event.
-async fn is_attached(connection: &mut SqliteConnection, event_id: &EventId) -> Result<bool, RecordsError> {
-    let row: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM linked_media WHERE event_id = $1")
+async fn is_attached(connection: &mut Connection, event_id: &EventId) -> Result<bool, RecordsError> {
+    let row: Option<(i64,)> = query_as("SELECT 1 FROM linked_media WHERE event_id = $1")
         .bind(event_id.as_str())
         .fetch_optional(connection)
         .await?;
@@ -301,7 +302,7 @@ async fn is_attached(connection: &mut SqliteConnection, event_id: &EventId) -> R
 
 /// Attaches the media of a request to an event that is only known from the stream.
 async fn commit(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: i64,
     event_id: &EventId,
     event: &LinkedEvent,
@@ -314,14 +315,14 @@ async fn commit(
 
 /// Attaches the media of a request, for ever.
 async fn attach(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: i64,
     event_id: Option<&EventId>,
     profile_user: Option<&str>,
     now: Timestamp,
 ) -> Result<Vec<Mxc>, RecordsError> {
     let event_id = event_id.map(EventId::as_str);
-    sqlx::query(
+    query(
         "UPDATE attachments SET state = 'finished', event_id = $1, seen_event_id = NULL, updated_at = $2 WHERE id = $3",
     )
     .bind(event_id)
@@ -330,7 +331,7 @@ async fn attach(
     .execute(&mut *connection)
     .await?;
     named(
-        sqlx::query_as(
+        query_as(
             "UPDATE linked_media SET state = 'attached', event_id = $1, profile_user = $2
              WHERE attachment_id = $3 AND state = 'attaching' RETURNING server_name, media_id",
         )
@@ -345,14 +346,14 @@ async fn attach(
 /// Writes down what is known of an event that media is attached to now. If it is redacted, the media goes with it; if its
 /// visibility is not known, it is to be asked for.
 async fn learn(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     event_id: &EventId,
     event: &LinkedEvent,
     removal_due: Timestamp,
     now: Timestamp,
 ) -> Result<(), RecordsError> {
     learn_event(connection, event_id, event).await?;
-    sqlx::query(
+    query(
         "UPDATE linked_events SET removal_due = COALESCE(removal_due, $1)
          WHERE event_id = $2 AND redacted_at IS NOT NULL",
     )
@@ -360,7 +361,7 @@ async fn learn(
     .bind(event_id.as_str())
     .execute(&mut *connection)
     .await?;
-    sqlx::query(
+    query(
         "INSERT INTO visibility_questions (event_id, due)
          SELECT event_id, $1 FROM linked_events WHERE event_id = $2 AND visibility IS NULL
          ON CONFLICT (event_id) DO NOTHING",

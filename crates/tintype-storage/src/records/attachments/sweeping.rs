@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use sqlx::SqliteConnection;
 use tintype_domain::{EventId, Mxc, OwnedEventId, OwnedRoomId, OwnedUserId, Timestamp};
 
 use super::ANSWERS_RETRIES;
+use crate::records::sql::{Connection, query, query_as};
 use crate::{
     blobs::PartialName,
     records::{
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How often the visibility at an event is asked for before it is given up: for about three weeks.
-const MAX_TRIES: u32 = 30;
+const MAX_TRIES: i64 = 30;
 
 /// The longest time between two questions.
 const LONGEST_PAUSE: Duration = Duration::from_hours(24);
@@ -68,7 +68,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn unresolved_rooms(&self, limit: u32) -> Result<Vec<UnresolvedRoom>, RecordsError> {
-        let rows: Vec<(String, String)> = sqlx::query_as(
+        let rows: Vec<(String, String)> = query_as(
             "SELECT room_id, user_id FROM attachments
              WHERE kind = 'room' AND state = 'unknown' AND room_id IS NOT NULL ORDER BY id DESC LIMIT $1",
         )
@@ -110,7 +110,7 @@ impl Records {
         now: Timestamp,
         limit: u32,
     ) -> Result<Vec<VisibilityQuestion>, RecordsError> {
-        let rows: Vec<(String, String, String)> = sqlx::query_as(
+        let rows: Vec<(String, String, String)> = query_as(
             "SELECT q.event_id, e.room_id, e.sender FROM visibility_questions q
              JOIN linked_events e ON e.event_id = q.event_id
              WHERE q.due <= $1 AND e.room_id IS NOT NULL AND e.sender IS NOT NULL ORDER BY q.due LIMIT $2",
@@ -147,8 +147,8 @@ impl Records {
 impl Statement for EndUnresolved {
     type Output = Vec<EndedAttachment>;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<Vec<EndedAttachment>, RecordsError> {
-        let over: Vec<(String, String)> = sqlx::query_as(
+    async fn run(&self, connection: &mut Connection) -> Result<Vec<EndedAttachment>, RecordsError> {
+        let over: Vec<(String, String)> = query_as(
             "SELECT l.server_name, l.media_id FROM attachments a JOIN linked_media l ON l.attachment_id = a.id
              WHERE a.state = 'unknown' AND l.state = 'attaching' AND l.unattached_until <= $1 AND a.updated_at <= $2
              LIMIT $3",
@@ -166,7 +166,7 @@ impl Statement for EndUnresolved {
                 RemoveOutcome::Removed { .. } | RemoveOutcome::Nothing => None,
             };
             // Where there was nothing, the link went with nothing.
-            sqlx::query("DELETE FROM linked_media WHERE server_name = $1 AND media_id = $2")
+            query("DELETE FROM linked_media WHERE server_name = $1 AND media_id = $2")
                 .bind(&server_name)
                 .bind(&media_id)
                 .execute(&mut *connection)
@@ -174,7 +174,7 @@ impl Statement for EndUnresolved {
             ended.push(EndedAttachment { mxc, partial });
         }
         // Also of media that went by another way.
-        sqlx::query(
+        query(
             "DELETE FROM attachments WHERE state = 'unknown'
              AND NOT EXISTS (SELECT 1 FROM linked_media l WHERE l.attachment_id = attachments.id)",
         )
@@ -192,8 +192,8 @@ struct Forget {
 impl Statement for Forget {
     type Output = u64;
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<u64, RecordsError> {
-        let forgotten = sqlx::query(
+    async fn run(&self, connection: &mut Connection) -> Result<u64, RecordsError> {
+        let forgotten = query(
             "DELETE FROM attachments WHERE id IN
              (SELECT id FROM attachments WHERE state = 'finished' AND updated_at <= $1 LIMIT $2)",
         )
@@ -214,8 +214,8 @@ struct LearnVisibility {
 impl Statement for LearnVisibility {
     type Output = ();
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
-        let tries: Option<(u32,)> = sqlx::query_as("SELECT tries FROM visibility_questions WHERE event_id = $1")
+    async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
+        let tries: Option<(i64,)> = query_as("SELECT tries FROM visibility_questions WHERE event_id = $1")
             .bind(self.event_id.as_str())
             .fetch_optional(&mut *connection)
             .await?;
@@ -225,14 +225,14 @@ impl Statement for LearnVisibility {
                 let visibility = self.visibility.clone();
                 learn_event(connection, &self.event_id, &LinkedEvent { visibility, ..LinkedEvent::default() }).await?;
             }
-            sqlx::query("DELETE FROM visibility_questions WHERE event_id = $1")
+            query("DELETE FROM visibility_questions WHERE event_id = $1")
                 .bind(self.event_id.as_str())
                 .execute(connection)
                 .await?;
             return Ok(());
         }
         let pause = Duration::from_mins(1 << tries.min(16)).min(LONGEST_PAUSE);
-        sqlx::query("UPDATE visibility_questions SET due = $1, tries = tries + 1 WHERE event_id = $2")
+        query("UPDATE visibility_questions SET due = $1, tries = tries + 1 WHERE event_id = $2")
             .bind((self.now + pause).as_millis())
             .bind(self.event_id.as_str())
             .execute(connection)

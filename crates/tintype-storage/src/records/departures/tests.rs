@@ -4,6 +4,7 @@ use tempfile::TempDir;
 use tintype_domain::{Audience, ContentHash, EventId, Lifetime, Mxc, OwnedEventId, OwnedUserId};
 
 use super::*;
+use crate::records::sql::{Connection, query};
 use crate::records::{
     ApplyTransaction, Body, InsertMedia, InsertRemote, LinkedEvent, Naming, NewAudience, NewBlob, NewLifetime, Quota,
     RemoteKey, RemoteResponse, RemoteSource, linked::learn_event,
@@ -24,18 +25,18 @@ struct Know(Mxc);
 impl Statement for Know {
     type Output = ();
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
         for id in [THEIRS, OURS] {
             let event = LinkedEvent { room_id: Some(ROOM.try_into().unwrap()), ..LinkedEvent::default() };
             learn_event(connection, &event_id(id), &event).await?;
         }
-        sqlx::query("UPDATE linked_media SET state = 'attached', attachment_id = 1, event_id = $2 WHERE media_id = $1")
+        query("UPDATE linked_media SET state = 'attached', attachment_id = 1, event_id = $2 WHERE media_id = $1")
             .bind(self.0.media_id.as_str())
             .bind(OURS)
             .execute(&mut *connection)
             .await?;
         // As when the room's state was read.
-        sqlx::query("UPDATE rooms SET known = 1").execute(connection).await?;
+        query("UPDATE rooms SET known = 1").execute(connection).await?;
         Ok(())
     }
 }

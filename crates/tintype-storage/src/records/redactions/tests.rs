@@ -4,6 +4,7 @@ use tempfile::TempDir;
 use tintype_domain::{Audience, ContentHash, Lifetime};
 
 use super::*;
+use crate::records::sql::{Connection, query};
 use crate::records::{
     Body, InsertMedia, InsertRemote, LinkedEvent, NewAudience, NewBlob, NewLifetime, Quota, RemoteResponse,
     RemoteSource, linked::learn_event,
@@ -26,7 +27,7 @@ struct Note(StreamEvent);
 impl Statement for Note {
     type Output = ();
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
         note(connection, "example.org", &self.0, NOW).await
     }
 }
@@ -40,9 +41,9 @@ struct Attach {
 impl Statement for Attach {
     type Output = ();
 
-    async fn run(&self, connection: &mut SqliteConnection) -> Result<(), RecordsError> {
+    async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
         learn_event(connection, &event_id(EVENT), &self.event).await?;
-        sqlx::query("UPDATE linked_media SET state = 'attached', attachment_id = 1, event_id = $2 WHERE media_id = $1")
+        query("UPDATE linked_media SET state = 'attached', attachment_id = 1, event_id = $2 WHERE media_id = $1")
             .bind(self.mxc.media_id.as_str())
             .bind(EVENT)
             .execute(connection)
