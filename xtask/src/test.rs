@@ -23,7 +23,7 @@ struct Tally {
 /// Runs everything. Returns whether all of it passed.
 pub fn run() -> Result<bool> {
     let deny = tools::cargo_deny()?;
-    tools::for_e2e()?;
+    tools::for_tests()?;
     let mut tally = Tally::default();
     tally.check("formatting", cargo(["fmt", "--all", "--check"]))?;
     let mut client_in_rust = cargo(["fmt", "--check", "--manifest-path"]);

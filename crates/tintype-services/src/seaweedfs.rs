@@ -1,0 +1,192 @@
+//! SeaweedFS, a store that speaks S3, from PyPI.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+
+use crate::{guarded::Guarded, port};
+
+/// The key that may do everything.
+const ACCESS_KEY_ID: &str = "tintype";
+const SECRET_ACCESS_KEY: &str = "a secret for tests";
+
+/// Each of its ports has a twin for gRPC so far above it.
+const TWIN: u16 = 10_000;
+
+/// A SeaweedFS server.
+#[derive(Debug)]
+pub struct SeaweedFs {
+    program: PathBuf,
+    folder: PathBuf,
+    master: u16,
+    volume: u16,
+    filer: u16,
+    s3: u16,
+    running: Option<Guarded>,
+}
+
+/// A bucket of one test, empty at first.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    /// The URL of the service.
+    pub endpoint: String,
+    /// Its name.
+    pub name: String,
+    /// The ID of the key.
+    pub access_key_id: &'static str,
+    /// The secret key.
+    pub secret_access_key: &'static str,
+}
+
+impl SeaweedFs {
+    /// The server of this test process, started if it is not running yet.
+    ///
+    /// # Panics
+    /// If SeaweedFS cannot be started.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<SeaweedFs> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// A server of the caller's own.
+    ///
+    /// # Panics
+    /// If SeaweedFS cannot be started.
+    pub fn start() -> Self {
+        Self::try_start().unwrap_or_else(|error| panic!("SeaweedFS: {error:#}"))
+    }
+
+    fn try_start() -> Result<Self> {
+        let program = program()?;
+        let folder = TempDir::with_prefix("tintype-seaweedfs-")?.keep();
+        fs::create_dir(folder.join("data"))?;
+        let identities = format!(
+            r#"{{"identities":[{{"name":"tintype","credentials":[{{"accessKey":"{ACCESS_KEY_ID}","secretKey":"{SECRET_ACCESS_KEY}"}}],"actions":["Admin","Read","Write","List","Tagging"]}}]}}"#
+        );
+        fs::write(folder.join("s3.json"), identities)?;
+        let port = || port::free(&[TWIN]);
+        let (master, volume, filer, s3) = (port(), port(), port(), port());
+        let mut server = Self { program, folder, master, volume, filer, s3, running: None };
+        server.run()?;
+        Ok(server)
+    }
+
+    /// A new bucket.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn bucket(&self) -> Bucket {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let name = format!("test-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        self.make_bucket(&name).unwrap_or_else(|error| panic!("the bucket {name}: {error:#}"));
+        let (access_key_id, secret_access_key) = (ACCESS_KEY_ID, SECRET_ACCESS_KEY);
+        Bucket { endpoint: self.endpoint(), name, access_key_id, secret_access_key }
+    }
+
+    /// The URL of the service.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.s3)
+    }
+
+    /// Stops the server: what is under way is cut, and nobody can connect.
+    pub fn stop(&mut self) {
+        self.running = None;
+    }
+
+    /// Starts it again, with all it had.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_again(&mut self) {
+        self.run().unwrap_or_else(|error| panic!("SeaweedFS: {error:#}"));
+    }
+
+    /// A bucket is a folder of the filer, whose port nobody guards: no signature has to be made for it.
+    fn make_bucket(&self, name: &str) -> Result<()> {
+        let answer = exchange(self.filer, "POST", &format!("/buckets/{name}/"))?;
+        ensure!(answer.starts_with("HTTP/1.1 2"), "{answer}");
+        Ok(())
+    }
+
+    fn run(&mut self) -> Result<()> {
+        let text = |path: &Path| path.to_str().map(ToOwned::to_owned).context("the folder has a name in UTF-8");
+        let words = [
+            text(&self.program)?,
+            "server".to_owned(),
+            "-master.telemetry=false".to_owned(),
+            "-ip=127.0.0.1".to_owned(),
+            "-ip.bind=127.0.0.1".to_owned(),
+            format!("-dir={}", text(&self.folder.join("data"))?),
+            format!("-master.port={}", self.master),
+            // Volumes are made as they are needed, and are small: a test keeps little.
+            "-master.volumeSizeLimitMB=64".to_owned(),
+            "-volume.max=0".to_owned(),
+            format!("-volume.port={}", self.volume),
+            "-filer".to_owned(),
+            format!("-filer.port={}", self.filer),
+            "-s3".to_owned(),
+            format!("-s3.port={}", self.s3),
+            // Services that nobody here asks for, at ports that are the same for all.
+            "-s3.port.iceberg=0".to_owned(),
+            "-s3.port.lance=0".to_owned(),
+            format!("-s3.config={}", text(&self.folder.join("s3.json"))?),
+        ];
+        let words = words.iter().map(String::as_str).collect::<Vec<_>>();
+        let mut running = Guarded::start(&words, "KILL", &self.folder.join("log"), &self.folder)?;
+        // SIGKILL: asked to stop it waits ten seconds first. What it was given is with the system.
+        // It answers before it can keep anything: a byte is put there and read back.
+        running.until(|| {
+            let listens = exchange(self.s3, "GET", "/").is_ok();
+            listens && put_a_byte(self.filer).is_ok_and(|answer| answer.starts_with("HTTP/1.1 201"))
+        })?;
+        self.running = Some(running);
+        Ok(())
+    }
+}
+
+impl Drop for SeaweedFs {
+    fn drop(&mut self) {
+        self.running = None;
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn put_a_byte(filer: u16) -> Result<String> {
+    send(filer, "PUT /tmp/there HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1")
+}
+
+fn exchange(port: u16, method: &str, path: &str) -> Result<String> {
+    send(
+        port,
+        &format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+    )
+}
+
+fn send(port: u16, request: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// Where `xtask/src/tools.rs` puts it.
+fn program() -> Result<PathBuf> {
+    let workspace =
+        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("the crate lies in the workspace")?;
+    let program = workspace.join("target/tools/seaweedfs/bin/weed");
+    ensure!(program.is_file(), "there is no {}: `cargo xtask test` installs it", program.display());
+    Ok(program)
+}
