@@ -87,7 +87,7 @@ impl Statement for RemoveDeparted {
 
     async fn run(&self, connection: &mut Connection) -> Result<Removed, RecordsError> {
         let rooms: Vec<(String, bool, bool)> = query_as(
-            "SELECT d.room_id, d.abandoned,
+            "SELECT d.room_id, d.abandoned = 1,
              EXISTS (SELECT 1 FROM streams s JOIN room_members m ON m.tenant = s.tenant AND m.room_id = d.room_id
                      WHERE m.membership = 'join' AND m.server_name = s.tenant)
              FROM departures d WHERE d.left_at <= $1 ORDER BY d.left_at LIMIT $2",
@@ -130,4 +130,4 @@ impl Statement for RemoveDeparted {
 }
 
 #[cfg(test)]
-mod tests;
+super::testing::on_both_engines!("departures/tests.rs");

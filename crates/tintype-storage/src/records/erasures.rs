@@ -213,4 +213,4 @@ impl Statement for Erase {
 }
 
 #[cfg(test)]
-mod tests;
+super::testing::on_both_engines!("erasures/tests.rs");

@@ -176,7 +176,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn is_recorded(&self, location: &Location) -> Result<bool, RecordsError> {
-        let row: Option<(i64,)> = query_as("SELECT 1 FROM blobs WHERE sha256 = $1 AND location = $2")
+        let row: Option<(i64,)> = query_as("SELECT CAST(1 AS BIGINT) FROM blobs WHERE sha256 = $1 AND location = $2")
             .bind(&location.content_hash().as_bytes()[..])
             .bind(location.as_str())
             .fetch_optional(&self.readers)
@@ -262,7 +262,7 @@ impl Statement for InsertMedia {
 /// What the user has stored of ephemeral media.
 async fn ephemeral_usage(connection: &mut Connection, user: &UserId) -> Result<Usage, RecordsError> {
     let (media, bytes): (i64, i64) = query_as(
-        "SELECT COUNT(*), COALESCE(SUM(b.size), 0) FROM media m JOIN blobs b ON b.id = m.blob_id
+        "SELECT COUNT(*), CAST(COALESCE(SUM(b.size), 0) AS BIGINT) FROM media m JOIN blobs b ON b.id = m.blob_id
          WHERE m.uploader = $1 AND m.expires_at IS NOT NULL",
     )
     .bind(user.as_str())

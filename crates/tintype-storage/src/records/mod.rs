@@ -26,6 +26,8 @@ mod rooms;
 mod settings;
 mod sql;
 mod stream_event;
+#[cfg(test)]
+mod testing;
 mod thumbnails;
 mod tokens;
 mod unattached;

@@ -68,7 +68,7 @@ impl Records {
     pub async fn forget_naming(&self) -> Result<(), RecordsError> {
         // Read first: a server must start on a disk where nothing can be written any more, to serve what it has.
         let noted: Option<(i64,)> =
-            query_as("SELECT 1 FROM naming_since LIMIT 1").fetch_optional(&self.readers).await?;
+            query_as("SELECT CAST(1 AS BIGINT) FROM naming_since LIMIT 1").fetch_optional(&self.readers).await?;
         if noted.is_some() { self.write(Forget).await } else { Ok(()) }
     }
 }
@@ -254,4 +254,4 @@ impl Statement for Forget {
 }
 
 #[cfg(test)]
-mod tests;
+super::testing::on_both_engines!("naming/tests.rs");

@@ -394,4 +394,4 @@ impl Removed {
 }
 
 #[cfg(test)]
-mod tests;
+super::testing::on_both_engines!("redactions/tests.rs");

@@ -185,7 +185,7 @@ struct ReservationRow {
 /// The columns of a [`ReservationRow`].
 macro_rules! select_reservation {
     () => {
-        "SELECT r.creator, r.expires_at, r.holder, r.swept, r.ephemeral, l.unattached_until, r.partial, r.partial_size,
+        "SELECT r.creator, r.expires_at, r.holder, r.swept = 1 AS swept, r.ephemeral = 1 AS ephemeral, l.unattached_until, r.partial, r.partial_size,
          r.length, r.content_type, r.filename
          FROM reservations r
          LEFT JOIN linked_media l ON l.server_name = r.server_name AND l.media_id = r.media_id
@@ -462,13 +462,14 @@ impl Statement for Fulfil {
 
     async fn run(&self, connection: &mut Connection) -> Result<Option<InsertOutcome>, RecordsError> {
         let Mxc { server_name, media_id } = &self.media.mxc;
-        let held: Option<(i64,)> =
-            query_as("SELECT 1 FROM reservations WHERE server_name = $1 AND media_id = $2 AND holder = $3")
-                .bind(server_name.as_str())
-                .bind(media_id.as_str())
-                .bind(self.holder)
-                .fetch_optional(&mut *connection)
-                .await?;
+        let held: Option<(i64,)> = query_as(
+            "SELECT CAST(1 AS BIGINT) FROM reservations WHERE server_name = $1 AND media_id = $2 AND holder = $3",
+        )
+        .bind(server_name.as_str())
+        .bind(media_id.as_str())
+        .bind(self.holder)
+        .fetch_optional(&mut *connection)
+        .await?;
         if held.is_none() {
             return Ok(None);
         }

@@ -296,13 +296,13 @@ impl Place<'_> {
         if change.user.server_name() == self.tenant {
             return Ok(false);
         }
-        let (known,): (i64,) =
+        let (known,): (bool,) =
             query_as("SELECT EXISTS (SELECT 1 FROM rooms WHERE tenant = $1 AND room_id = $2 AND known = 1)")
                 .bind(self.tenant.as_str())
                 .bind(self.room.as_str())
                 .fetch_one(connection)
                 .await?;
-        Ok(known != 0)
+        Ok(known)
     }
 
     async fn write(self, connection: &mut Connection, change: &Change<'_>, since: i64) -> Result<(), RecordsError> {
@@ -464,7 +464,7 @@ impl Place<'_> {
         server: &ServerName,
         membership: Membership,
     ) -> Result<bool, RecordsError> {
-        let (has,): (i64,) = query_as(
+        let (has,): (bool,) = query_as(
             "SELECT EXISTS (
                SELECT 1 FROM room_members
                WHERE tenant = $1 AND room_id = $2 AND server_name = $3 AND membership = $4
@@ -476,6 +476,6 @@ impl Place<'_> {
         .bind(membership.as_str())
         .fetch_one(connection)
         .await?;
-        Ok(has != 0)
+        Ok(has)
     }
 }

@@ -96,7 +96,7 @@ impl Reading {
 
     /// Whether the room is still followed since then, and not known yet.
     async fn is_wanted(&self, connection: &mut Connection) -> Result<bool, RecordsError> {
-        let (wanted,): (i64,) = query_as(
+        let (wanted,): (bool,) = query_as(
             "SELECT EXISTS (
                SELECT 1 FROM rooms WHERE tenant = $1 AND room_id = $2 AND followed_since = $3 AND known = 0
              )",
@@ -106,7 +106,7 @@ impl Reading {
         .bind(self.since)
         .fetch_one(connection)
         .await?;
-        Ok(wanted != 0)
+        Ok(wanted)
     }
 }
 
@@ -167,8 +167,8 @@ impl WriteMembers {
     /// Lets the state of a member count as far as the stream has brought nothing newer.
     async fn merge(&self, connection: &mut Connection, event: &StreamEvent) -> Result<(), RecordsError> {
         let Some((user, membership)) = member_of(event) else { return Ok(()) };
-        let (position, streamed, known_by_event): (i64, i64, i64) = query_as(
-            "SELECT position, streamed, event_id IS NOT NULL FROM room_members
+        let (position, streamed, known_by_event): (i64, bool, bool) = query_as(
+            "SELECT position, streamed = 1, event_id IS NOT NULL FROM room_members
              WHERE tenant = $1 AND room_id = $2 AND user_id = $3",
         )
         .bind(self.reading.tenant.as_str())
@@ -177,12 +177,12 @@ impl WriteMembers {
         .fetch_one(&mut *connection)
         .await?;
         let is_newer = position > self.reading.asked_at;
-        let only_seen = known_by_event == 0 && membership == Membership::Join;
+        let only_seen = !known_by_event && membership == Membership::Join;
         if is_newer && !only_seen {
             return Ok(());
         }
         // What is newer than an event of the stream, and did not come by it yet, was not before it.
-        let position = if streamed != 0 { self.reading.asked_at + 1 } else { self.reading.since };
+        let position = if streamed { self.reading.asked_at + 1 } else { self.reading.since };
         let change = Change {
             user,
             membership,

@@ -318,7 +318,7 @@ impl Records {
     /// [`RecordsError`] if the database fails.
     pub async fn count_rooms(&self) -> Result<RoomCounts, RecordsError> {
         let (all, known): (i64, Option<i64>) =
-            query_as("SELECT COUNT(*), SUM(known) FROM rooms WHERE followed_since IS NOT NULL")
+            query_as("SELECT COUNT(*), CAST(SUM(known) AS BIGINT) FROM rooms WHERE followed_since IS NOT NULL")
                 .fetch_one(&self.readers)
                 .await?;
         let known = known.unwrap_or(0);
@@ -341,11 +341,11 @@ impl Records {
 
 /// Whether media is the avatar of a room or of a member at the moment, as far as any stream told.
 pub(super) async fn is_current_avatar(connection: &mut Connection, mxc: &Mxc) -> Result<bool, RecordsError> {
-    let (is,): (i64,) = query_as(
+    let (is,): (bool,) = query_as(
         "SELECT EXISTS (SELECT 1 FROM rooms WHERE avatar = $1) OR EXISTS (SELECT 1 FROM room_members WHERE avatar = $1)",
     )
     .bind(mxc.to_string())
     .fetch_one(connection)
     .await?;
-    Ok(is != 0)
+    Ok(is)
 }

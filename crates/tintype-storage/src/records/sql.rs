@@ -1,7 +1,8 @@
 //! One way to say SQL to both engines.
 //!
 //! A statement is written once, in the dialect that SQLite and PostgreSQL share (`$1`, `ON CONFLICT`, `RETURNING`,
-//! integers for time and for yes and no), with its values beside it; which engine runs it is decided by the
+//! integers for time and for yes and no; what is asked for as yes or no
+//! is a comparison, which both give as a boolean), with its values beside it; which engine runs it is decided by the
 //! [`Connection`] or the [`Readers`] that it is given to. Rows are read by column type, which both engines agree on.
 //! Where a text has to differ, [`Connection::engine`] tells which one is meant.
 

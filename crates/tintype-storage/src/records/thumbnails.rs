@@ -151,7 +151,7 @@ impl Statement for InsertThumbnail {
     async fn run(&self, connection: &mut Connection) -> Result<ThumbnailOutcome, RecordsError> {
         let key = &self.key;
         let (sizes, same): (i64, i64) = query_as(
-            "SELECT COUNT(*), COALESCE(SUM(CASE WHEN width = $3 AND height = $4 AND method = $5 THEN 1 ELSE 0 END), 0)
+            "SELECT COUNT(*), COUNT(CASE WHEN width = $3 AND height = $4 AND method = $5 THEN 1 END)
              FROM thumbnails WHERE server_name = $1 AND media_id = $2",
         )
         .bind(key.mxc.server_name.as_str())

@@ -1,14 +1,32 @@
-//! The storage, on real databases and real files.
+//! The storage, on real databases and real files. What is about records is tested twice, once on each engine.
 
-mod attachments;
+/// The tests of records, and what only SQLite has to show.
+#[path = "."]
+mod sqlite {
+    macro_rules! sqlite_only {
+        ($($item:item)*) => { $($item)* };
+    }
+
+    #[path = "on_sqlite.rs"]
+    mod support;
+
+    #[path = "records/mod.rs"]
+    mod records;
+}
+
+/// The tests of records.
+#[path = "."]
+mod postgres {
+    macro_rules! sqlite_only {
+        ($($item:item)*) => {};
+    }
+
+    #[path = "on_postgres.rs"]
+    mod support;
+
+    #[path = "records/mod.rs"]
+    mod records;
+}
+
 mod blobs;
-mod copies;
-mod deletions;
 mod growing;
-mod media_requests;
-mod records;
-mod remote;
-mod reservations;
-mod rooms;
-mod support;
-mod unattached;

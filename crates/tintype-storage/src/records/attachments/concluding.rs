@@ -293,7 +293,7 @@ async fn open_for(
 
 /// Whether a request is known to have sent this event.
 async fn is_attached(connection: &mut Connection, event_id: &EventId) -> Result<bool, RecordsError> {
-    let row: Option<(i64,)> = query_as("SELECT 1 FROM linked_media WHERE event_id = $1")
+    let row: Option<(i64,)> = query_as("SELECT CAST(1 AS BIGINT) FROM linked_media WHERE event_id = $1")
         .bind(event_id.as_str())
         .fetch_optional(connection)
         .await?;

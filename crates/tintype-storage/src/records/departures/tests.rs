@@ -1,6 +1,5 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tintype_domain::{Audience, ContentHash, EventId, Lifetime, Mxc, OwnedEventId, OwnedUserId};
 
 use super::*;
@@ -16,7 +15,7 @@ const OURS: &str = "$ours";
 
 struct Database {
     records: Records,
-    _folder: TempDir,
+    _home: engine::Home,
 }
 
 /// Events of the room are known, and media is attached to one of them.
@@ -44,9 +43,8 @@ impl Statement for Know {
 impl Database {
     /// Alice, bob and somebody of another server are in a room with media of ours and of others.
     async fn with_a_room() -> Self {
-        let folder = TempDir::new().unwrap();
-        let records = Records::open_sqlite(&folder.path().join("records.db")).await.unwrap();
-        let database = Self { records, _folder: folder };
+        let (records, home) = engine::records().await;
+        let database = Self { records, _home: home };
         for who in ["@alice:example.org", "@bob:example.org", "@carol:elsewhere.example"] {
             database.member(who, "join", 1).await;
         }

@@ -1,5 +1,4 @@
 use bytes::Bytes;
-use tempfile::TempDir;
 use tintype_domain::{ContentHash, Mxc};
 
 use super::*;
@@ -11,14 +10,13 @@ const NOW: Timestamp = Timestamp(1_000);
 
 struct Database {
     records: Records,
-    _folder: TempDir,
+    _home: engine::Home,
 }
 
 impl Database {
     async fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let records = Records::open_sqlite(&folder.path().join("records.db")).await.unwrap();
-        Self { records, _folder: folder }
+        let (records, home) = engine::records().await;
+        Self { records, _home: home }
     }
 
     async fn insert(&self, id: &str, name: &str, body: &'static [u8], lifetime: NewLifetime, audience: NewAudience) {

@@ -1,6 +1,5 @@
 use bytes::Bytes;
 use serde_json::json;
-use tempfile::TempDir;
 use tintype_domain::{ContentHash, OwnedEventId};
 
 use super::*;
@@ -17,15 +16,14 @@ const DUE: i64 = 1_000;
 
 struct Database {
     records: Records,
-    _folder: TempDir,
+    _home: engine::Home,
 }
 
 impl Database {
     /// A stream that has begun, and a picture of alice's.
     async fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let records = Records::open_sqlite(&folder.path().join("records.db")).await.unwrap();
-        let database = Self { records, _folder: folder };
+        let (records, home) = engine::records().await;
+        let database = Self { records, _home: home };
         database.brings("$first", BOB, json!({}), STREAM).await;
         database.upload("picture", UPLOAD, NewAudience::Everyone).await;
         database

@@ -1,6 +1,5 @@
 use bytes::Bytes;
 use serde_json::Map;
-use tempfile::TempDir;
 use tintype_domain::{Audience, ContentHash, Lifetime};
 
 use super::*;
@@ -18,7 +17,7 @@ const ALICE: &str = "@alice:example.org";
 
 struct Database {
     records: Records,
-    _folder: TempDir,
+    _home: engine::Home,
 }
 
 /// What the stream brings of an event.
@@ -54,9 +53,8 @@ impl Statement for Attach {
 
 impl Database {
     async fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let records = Records::open_sqlite(&folder.path().join("records.db")).await.unwrap();
-        Self { records, _folder: folder }
+        let (records, home) = engine::records().await;
+        Self { records, _home: home }
     }
 
     async fn upload(&self, id: &str, body: &'static [u8]) -> Mxc {

@@ -2,11 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose preparations fail has failed")]
 
-use std::{path::PathBuf, str::FromStr as _};
-
 use bytes::Bytes;
-use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
-use tempfile::TempDir;
 use tintype_domain::{ContentHash, Mxc, OsRandomness, OwnedUserId, Timestamp, UserId};
 use tintype_storage::{
     blobs::PartialName,
@@ -16,21 +12,17 @@ use tintype_storage::{
     },
 };
 
-use crate::support;
+use super::support::{self, Home};
 
 struct Database {
     records: Records,
-    folder: TempDir,
+    folder: Home,
 }
 
 impl Database {
     async fn new() -> Self {
         let (records, folder) = support::records().await;
         Self { records, folder }
-    }
-
-    fn path(&self) -> PathBuf {
-        support::database(self.folder.path())
     }
 
     async fn reserve(&self, id: &str, expires_at: i64) {
@@ -209,7 +201,7 @@ async fn what_is_kept_of_an_upload_is_there_for_the_next_request_and_after_a_res
     database.release("one", 1, Some(kept.clone())).await;
     database.records.close().await;
 
-    let records = Records::open_sqlite(&database.path()).await.unwrap();
+    let records = database.folder.open().await;
     assert_eq!(records.partials().await.unwrap(), [(kept.name.clone(), 7)]);
     let outcome = records.claim(claim("one", 0, 2, ClaimPartial::Keep)).await.unwrap();
     let ClaimOutcome::Claimed(reservation) = outcome else { panic!("{outcome:?}") };
@@ -327,45 +319,53 @@ async fn a_claim_that_is_repeated_finds_itself() {
     assert!(is_claimed(&database.claim("one", 0, 1).await));
 }
 
-/// The statements as they are in the program, with the index that each of them has to use: there may be millions of
-/// expired reservations, which none of them may walk through.
-const PLANS: [(&str, &str); 8] = [
-    (
-        "SELECT COUNT(*) FROM reservations WHERE creator = ?3 AND swept = 0 AND expires_at > ?4",
-        "USING COVERING INDEX open_reservations (creator=? AND expires_at>?)",
-    ),
-    (
-        "SELECT MIN(expires_at) FROM reservations WHERE creator = ?1 AND swept = 0 AND expires_at > ?2",
-        "USING COVERING INDEX open_reservations (creator=? AND expires_at>?)",
-    ),
-    ("SELECT COUNT(*) FROM reservations WHERE swept = 0", "_reservations"),
-    (
-        "SELECT server_name, media_id, partial FROM reservations
-         WHERE swept = 0 AND expires_at <= ?1 AND holder IS NULL ORDER BY expires_at LIMIT ?2",
-        "USING INDEX unswept_reservations (expires_at<?)",
-    ),
-    ("UPDATE reservations SET holder = NULL WHERE swept = 0 AND holder IS NOT NULL", "_reservations"),
-    ("SELECT partial, partial_size FROM reservations WHERE partial IS NOT NULL", "partial_reservations"),
-    ("UPDATE reservations SET partial = NULL WHERE partial = ?1", "USING INDEX partial_reservations (partial=?)"),
-    (
-        "UPDATE reservations SET holder = ?1 WHERE server_name = ?2 AND media_id = ?3 AND creator = ?4
-         AND expires_at > ?5 AND holder IS NULL",
-        "USING PRIMARY KEY (server_name=? AND media_id=?)",
-    ),
-];
+sqlite_only! {
+mod plans {
+    use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
-#[tokio::test]
-async fn no_statement_walks_through_what_has_expired() {
-    let database = Database::new().await;
-    let options = SqliteConnectOptions::from_str(database.path().to_str().unwrap()).unwrap();
-    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    for (statement, index) in PLANS {
-        let explain = format!("EXPLAIN QUERY PLAN {statement}");
-        let plan: Vec<(i64, i64, i64, String)> =
-            sqlx::query_as(sqlx::AssertSqlSafe(explain)).fetch_all(&mut connection).await.unwrap();
+    use super::*;
 
-        let plan: Vec<_> = plan.into_iter().map(|(_, _, _, detail)| detail).collect();
-        assert!(plan.iter().any(|detail| detail.contains(index)), "{statement}\n{plan:?}");
-        assert!(!plan.iter().any(|detail| detail.contains("TEMP B-TREE")), "{statement}\n{plan:?}");
+    /// The statements as they are in the program, with the index that each of them has to use: there may be millions of
+    /// expired reservations, which none of them may walk through.
+    const PLANS: [(&str, &str); 8] = [
+        (
+            "SELECT COUNT(*) FROM reservations WHERE creator = ?3 AND swept = 0 AND expires_at > ?4",
+            "USING COVERING INDEX open_reservations (creator=? AND expires_at>?)",
+        ),
+        (
+            "SELECT MIN(expires_at) FROM reservations WHERE creator = ?1 AND swept = 0 AND expires_at > ?2",
+            "USING COVERING INDEX open_reservations (creator=? AND expires_at>?)",
+        ),
+        ("SELECT COUNT(*) FROM reservations WHERE swept = 0", "_reservations"),
+        (
+            "SELECT server_name, media_id, partial FROM reservations
+             WHERE swept = 0 AND expires_at <= ?1 AND holder IS NULL ORDER BY expires_at LIMIT ?2",
+            "USING INDEX unswept_reservations (expires_at<?)",
+        ),
+        ("UPDATE reservations SET holder = NULL WHERE swept = 0 AND holder IS NOT NULL", "_reservations"),
+        ("SELECT partial, partial_size FROM reservations WHERE partial IS NOT NULL", "partial_reservations"),
+        ("UPDATE reservations SET partial = NULL WHERE partial = ?1", "USING INDEX partial_reservations (partial=?)"),
+        (
+            "UPDATE reservations SET holder = ?1 WHERE server_name = ?2 AND media_id = ?3 AND creator = ?4
+             AND expires_at > ?5 AND holder IS NULL",
+            "USING PRIMARY KEY (server_name=? AND media_id=?)",
+        ),
+    ];
+
+    #[tokio::test]
+    async fn no_statement_walks_through_what_has_expired() {
+        let database = Database::new().await;
+        let options = SqliteConnectOptions::new().filename(database.folder.file());
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        for (statement, index) in PLANS {
+            let explain = format!("EXPLAIN QUERY PLAN {statement}");
+            let plan: Vec<(i64, i64, i64, String)> =
+                sqlx::query_as(sqlx::AssertSqlSafe(explain)).fetch_all(&mut connection).await.unwrap();
+
+            let plan: Vec<_> = plan.into_iter().map(|(_, _, _, detail)| detail).collect();
+            assert!(plan.iter().any(|detail| detail.contains(index)), "{statement}\n{plan:?}");
+            assert!(!plan.iter().any(|detail| detail.contains("TEMP B-TREE")), "{statement}\n{plan:?}");
+        }
     }
+}
 }

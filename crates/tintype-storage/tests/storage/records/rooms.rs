@@ -3,21 +3,20 @@
 #![expect(clippy::unwrap_used, reason = "a test whose preparations fail has failed")]
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tintype_domain::{EventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, ServerName, Timestamp, UserId};
 use tintype_storage::records::{
     ApplyState, ApplyTransaction, Interval, Membership, Naming, Presence, Records, RoomCounts, RoomToRead,
     StateOutcome, StreamEvent, TransactionOutcome,
 };
 
-use crate::support;
+use super::support::{self, Home};
 
 /// The server of ours that is told.
 const OURS: &str = "example.org";
 
 struct Stream {
     records: Records,
-    _folder: TempDir,
+    _folder: Home,
 }
 
 impl Stream {

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tintype_domain::{
     Audience, ContentHash, EventId, Mxc, OwnedEventId, OwnedUserId, RoomId, ServerName, Timestamp, UserId,
 };
@@ -21,7 +20,7 @@ use tintype_storage::records::{
     VisibilityQuestion, hash_of_content,
 };
 
-use crate::support;
+use super::support::{self, Home};
 
 /// When everything here happens that does not happen at another time.
 const NOW: Timestamp = Timestamp(1_000_000);
@@ -33,7 +32,7 @@ const LATER: Timestamp = Timestamp(200_000_000);
 
 struct Database {
     records: Records,
-    folder: TempDir,
+    folder: Home,
 }
 
 impl Database {
@@ -119,7 +118,7 @@ impl Database {
     /// A process that begins where this one was killed.
     async fn after_a_crash(self) -> Self {
         self.records.close().await;
-        let records = support::reopened(self.folder.path()).await;
+        let records = self.folder.open().await;
         records.abandon_attachments(NOW).await.unwrap();
         Self { records, folder: self.folder }
     }

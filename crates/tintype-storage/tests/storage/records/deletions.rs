@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test whose preparations fail has failed")]
 
 use bytes::Bytes;
-use tempfile::TempDir;
 use tintype_domain::{Audience, ContentHash, Lifetime, Mxc, OsRandomness, OwnedUserId, Timestamp, UserId};
 use tintype_storage::{
     blobs::{Location, PartialName},
@@ -15,7 +14,7 @@ use tintype_storage::{
     },
 };
 
-use crate::support;
+use super::support::{self, Home};
 
 /// When everything here is deleted that is not deleted at another time.
 const NOW: i64 = 500;
@@ -25,7 +24,7 @@ const END: i64 = 1_000;
 
 struct Database {
     records: Records,
-    folder: TempDir,
+    folder: Home,
 }
 
 impl Database {
@@ -163,7 +162,7 @@ async fn a_tombstone_tells_its_owner_and_nobody_else() {
     database.delete("one", owner(), NOW).await;
     database.records.close().await;
 
-    let records = support::reopened(database.folder.path()).await;
+    let records = database.folder.open().await;
     let database = Database { records, ..database };
 
     assert_eq!(database.delete("one", owner(), NOW).await, DeleteOutcome::AlreadyDeleted);
@@ -386,22 +385,28 @@ async fn copies_end_in_time_however_often_they_are_used() {
     assert_eq!(database.records.remote_usage().await.unwrap().bytes, 5);
 }
 
-#[tokio::test]
-async fn the_bytes_of_small_media_leave_the_database_and_its_log() {
-    let database = Database::new().await;
-    let secret = b"the bytes that nobody is to find on the disk any more";
-    database.insert(ephemeral("one", inline(secret))).await;
-    let on_disk = || {
-        ["records.db", "records.db-wal"].into_iter().any(|name| {
-            let bytes = std::fs::read(database.folder.path().join(name)).unwrap_or_default();
-            bytes.windows(secret.len()).any(|window| window == secret)
-        })
-    };
-    assert!(on_disk());
+sqlite_only! {
+mod in_the_file {
+    use super::*;
 
-    database.delete("one", owner(), NOW).await;
-    assert!(database.records.checkpoint().await.unwrap());
+    #[tokio::test]
+    async fn the_bytes_of_small_media_leave_the_database_and_its_log() {
+        let database = Database::new().await;
+        let secret = b"the bytes that nobody is to find on the disk any more";
+        database.insert(ephemeral("one", inline(secret))).await;
+        let on_disk = || {
+            ["records.db", "records.db-wal"].into_iter().any(|name| {
+                let bytes = std::fs::read(database.folder.file().with_file_name(name)).unwrap_or_default();
+                bytes.windows(secret.len()).any(|window| window == secret)
+            })
+        };
+        assert!(on_disk());
 
-    assert!(!on_disk());
-    assert_eq!(database.removals().await, []);
+        database.delete("one", owner(), NOW).await;
+        assert!(database.records.checkpoint().await.unwrap());
+
+        assert!(!on_disk());
+        assert_eq!(database.removals().await, []);
+    }
+}
 }

@@ -2,32 +2,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose preparations fail has failed")]
 
-use std::path::PathBuf;
-
 use bytes::Bytes;
-use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
-use tempfile::TempDir;
 use tintype_domain::{Audience, ContentHash, Mxc, OwnedUserId, Timestamp, UserId};
 use tintype_storage::records::{
     Body, Claim, ClaimPartial, Fulfil, InsertMedia, InsertOutcome, InsertReservation, MediaKind, NewAudience, NewBlob,
     NewLifetime, Quota, Records, RemoveOutcome, ReserveOutcome, Unattached, Usage,
 };
 
-use crate::support;
+use super::support::{self, Home};
 
 struct Database {
     records: Records,
-    folder: TempDir,
+    folder: Home,
 }
 
 impl Database {
     async fn new() -> Self {
         let (records, folder) = support::records().await;
         Self { records, folder }
-    }
-
-    fn path(&self) -> PathBuf {
-        support::database(self.folder.path())
     }
 
     async fn upload(&self, id: &str, unattached_until: Timestamp) {
@@ -56,15 +48,9 @@ impl Database {
 
     /// Makes the media be in this state, as the statements that attach it do.
     async fn is(&self, id: &str, state: &str, event_id: Option<&str>) {
-        let options = SqliteConnectOptions::new().filename(self.path());
-        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-        sqlx::query("UPDATE linked_media SET state = $1, event_id = $2, attachment_id = 1 WHERE media_id = $3")
-            .bind(state)
-            .bind(event_id)
-            .bind(id)
-            .execute(&mut connection)
-            .await
-            .unwrap();
+        let event_id = event_id.map_or("NULL".to_owned(), |event_id| format!("'{event_id}'"));
+        let set = format!("state = '{state}', event_id = {event_id}, attachment_id = 1");
+        self.folder.run(format!("UPDATE linked_media SET {set} WHERE media_id = '{id}'")).await;
     }
 
     async fn ended(&self, now: i64) -> Vec<String> {

@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test whose preparations fail has failed")]
 
 use bytes::Bytes;
-use tempfile::TempDir;
 use tintype_domain::{Audience, ContentHash, Lifetime, Mxc, OsRandomness, Timestamp, UserId};
 use tintype_storage::{
     blobs::Location,
@@ -14,11 +13,11 @@ use tintype_storage::{
     },
 };
 
-use crate::support;
+use super::support::{self, Home};
 
 struct Database {
     records: Records,
-    folder: TempDir,
+    folder: Home,
 }
 
 async fn database() -> Database {
@@ -87,7 +86,7 @@ async fn what_was_recorded_is_found_unchanged_after_a_restart() {
     assert_eq!(records.insert_remote(response.clone()).await.unwrap(), InsertOutcome::Inserted);
     records.close().await;
 
-    let records = support::reopened(folder.path()).await;
+    let records = folder.open().await;
     let found = records.find_remote(&response.key).await.unwrap().unwrap();
 
     assert_eq!(found.body, response.blob.body);
@@ -244,7 +243,7 @@ async fn a_removal_waits_until_it_is_done_even_after_a_restart() {
     records.evict_remote(EvictRemote { now: Timestamp(2), ..everything() }).await.unwrap();
     records.close().await;
 
-    let records = support::reopened(folder.path()).await;
+    let records = folder.open().await;
     let waiting = [one, two.clone()];
     assert_eq!(records.removals(1).await.unwrap(), waiting[..1]);
     assert_eq!(records.removals(10).await.unwrap(), waiting);

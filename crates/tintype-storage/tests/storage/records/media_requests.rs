@@ -2,7 +2,7 @@
 
 use tintype_storage::records::{MediaAge, MediaEndpoint, MediaRequestOutcome, MediaRequests};
 
-use crate::support;
+use super::support;
 
 fn requests(day: i64, client: &str, requests: u64) -> MediaRequests {
     MediaRequests {
@@ -24,7 +24,7 @@ async fn requests_of_one_kind_and_day_add_up() {
     records.count_media_requests(vec![requests(100, "Element", 3), requests(101, "Element", 1)]).await.unwrap();
     records.close().await;
 
-    let records = support::reopened(folder.path()).await;
+    let records = folder.open().await;
     let expected = [new, requests(100, "Element", 5), requests(101, "Element", 1)];
     assert_eq!(records.media_requests_since(100).await.unwrap(), expected);
     assert_eq!(records.media_requests_since(101).await.unwrap(), expected[2..]);

@@ -2,10 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose preparations fail has failed")]
 
-use std::path::PathBuf;
-
-use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
-use tempfile::TempDir;
 use tintype_domain::{Audience, ContentHash, Lifetime, Mxc, OsRandomness, OwnedUserId, Timestamp, UserId};
 use tintype_storage::{
     blobs::Location,
@@ -15,23 +11,19 @@ use tintype_storage::{
     },
 };
 
-use crate::support;
+use super::support::{self, Home};
 
 const BYTES: &[u8] = b"the bytes";
 
 struct Database {
     records: Records,
-    folder: TempDir,
+    folder: Home,
 }
 
 impl Database {
     async fn new() -> Self {
         let (records, folder) = support::records().await;
         Self { records, folder }
-    }
-
-    fn path(&self) -> PathBuf {
-        support::database(self.folder.path())
     }
 
     async fn insert(&self, mxc: &Mxc, audience: NewAudience, lifetime: NewLifetime) {
@@ -68,9 +60,7 @@ impl Database {
     }
 
     async fn statement(&self, sql: &'static str) {
-        let options = SqliteConnectOptions::new().filename(self.path());
-        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
+        self.folder.run(sql.to_owned()).await;
     }
 }
 

@@ -5,8 +5,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
-use tempfile::TempDir;
 use tintype_domain::{ContentHash, Mxc, OsRandomness, Timestamp, UserId};
 use tintype_storage::{
     blobs::Location,
@@ -16,11 +14,11 @@ use tintype_storage::{
     },
 };
 
-use crate::support;
+use super::support::{self, Home};
 
 struct Database {
     records: Records,
-    folder: TempDir,
+    folder: Home,
 }
 
 async fn database() -> Database {
@@ -53,7 +51,7 @@ async fn what_was_inserted_is_found_unchanged_after_a_restart() {
     assert_eq!(records.insert_media(inserted.clone()).await.unwrap(), InsertOutcome::Inserted);
     records.close().await;
 
-    let records = support::reopened(folder.path()).await;
+    let records = folder.open().await;
     let found = records.find_media(&inserted.mxc).await.unwrap().unwrap();
 
     assert_eq!(found.body, inserted.blob.body);
@@ -157,7 +155,7 @@ async fn one_statement_that_fails_takes_no_other_with_it() {
 #[tokio::test]
 async fn another_process_that_writes_meets_no_lock_error() {
     let Database { records, folder } = database().await;
-    let other = support::reopened(folder.path()).await;
+    let other = folder.open().await;
     let write = |records: Records, prefix: &'static str| {
         tokio::spawn(async move {
             for n in 0..100 {
@@ -215,7 +213,7 @@ async fn a_thumbnail_is_kept_once_and_only_so_many_sizes_of_it() {
 
 #[tokio::test]
 async fn a_token_is_found_by_its_hash_alone() {
-    let Database { records, folder } = database().await;
+    let Database { records, folder: _folder } = database().await;
     let token_sha256 = ContentHash::of(b"secret-token");
     records
         .insert_token(TokenRecord {
@@ -233,9 +231,6 @@ async fn a_token_is_found_by_its_hash_alone() {
 
     assert_eq!((user.user_id.as_str(), user.guest, user.admin), ("@alice:example.org", true, false));
     assert_eq!(records.find_user_of_token(&ContentHash::of(b"other")).await.unwrap(), None);
-    records.close().await;
-    let on_disk = std::fs::read(support::database(folder.path())).unwrap();
-    assert!(!on_disk.windows(12).any(|window| window == b"secret-token"));
 }
 
 #[tokio::test]
@@ -255,16 +250,44 @@ async fn a_write_after_the_database_closed_is_refused() {
     assert!(records.insert_media(media("late", b"x")).await.is_err());
 }
 
-#[tokio::test]
-async fn processes_that_start_together_on_an_empty_folder_migrate_it_once() {
-    for _ in 0..30 {
-        let folder = TempDir::new().unwrap();
-        let path = support::database(folder.path());
+sqlite_only! {
+mod in_one_file {
+    use futures_util::future::join_all;
 
-        let started = join_all((0..4).map(|_| Records::open_sqlite(&path))).await;
+    use super::*;
 
-        for records in started {
-            records.unwrap().close().await;
+    #[tokio::test]
+    async fn no_token_is_in_the_file() {
+        let Database { records, folder } = database().await;
+        let token = TokenRecord {
+            token_sha256: ContentHash::of(b"secret-token"),
+            user_id: UserId::parse("@alice:example.org").unwrap(),
+            device_id: "DEVICE".to_owned(),
+            guest: true,
+            admin: false,
+            created_at: Timestamp(1),
+        };
+        records.insert_token(token).await.unwrap();
+
+        records.close().await;
+
+        let on_disk = std::fs::read(folder.file()).unwrap();
+        assert!(on_disk.windows(6).any(|window| window == b"DEVICE"));
+        assert!(!on_disk.windows(12).any(|window| window == b"secret-token"));
+    }
+
+    #[tokio::test]
+    async fn processes_that_start_together_on_an_empty_folder_migrate_it_once() {
+        for _ in 0..30 {
+            let folder = tempfile::TempDir::new().unwrap();
+            let path = folder.path().join("records.db");
+
+            let started = join_all((0..4).map(|_| Records::open_sqlite(&path))).await;
+
+            for records in started {
+                records.unwrap().close().await;
+            }
         }
     }
+}
 }

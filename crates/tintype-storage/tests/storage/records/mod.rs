@@ -1,0 +1,13 @@
+//! The records, through their interface: the same tests on every engine.
+
+mod attachments;
+mod copies;
+mod deletions;
+mod media;
+mod media_requests;
+mod remote;
+mod reservations;
+mod rooms;
+mod unattached;
+
+use super::support;
