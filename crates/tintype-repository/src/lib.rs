@@ -12,6 +12,7 @@ mod attach;
 mod attempt;
 mod authenticate;
 mod background;
+mod cluster;
 mod content;
 mod copy;
 mod delete;
@@ -85,6 +86,7 @@ pub use self::{
     arrivals::Arriving,
     attach::{AttachError, AttachRequest, Attached, Forwarded, Verdict},
     authenticate::{Accounts, AuthenticateError, Local},
+    cluster::{Cluster, ClusterError, Lease, Membership, Node, Take},
     content::{Content, GrowingContent, MediaContent},
     copy::CopyError,
     delete::DeleteError,
@@ -109,7 +111,7 @@ pub use self::{
     waiting::{WaitingLimits, Wanted},
 };
 
-pub use tintype_storage::records::{MalformedEvent, StreamEvent};
+pub use tintype_storage::records::{MalformedEvent, NodeId, StreamEvent};
 
 /// Who makes a request, from where.
 #[derive(Debug, Clone)]
@@ -195,6 +197,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Where IDs come from.
     pub randomness: Arc<dyn Randomness>,
+    /// The nodes that share the records, where they can be shared.
+    pub cluster: Option<Cluster>,
 }
 
 /// A content repository. Cheap to clone: all clones are the same one.
@@ -209,6 +213,8 @@ struct Inner {
     rules: Rules,
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
+    /// None where this node has the records for itself: on SQLite.
+    cluster: Option<Cluster>,
     frozen_from: Option<Timestamp>,
     limiters: Limiters,
     tokens: Tokens,
@@ -251,12 +257,13 @@ impl Repository {
     /// # Errors
     /// [`StorageError`] if records or blobs fail; nothing is served then.
     pub async fn open_all(parts: Parts) -> Result<Self, StorageError> {
-        let Parts { records, blobs, servers, federation, rules, clock, randomness } = parts;
+        let Parts { records, blobs, servers, federation, rules, clock, randomness, cluster } = parts;
         let first_start = records.first_start(clock.now()).await?;
         if rules.linked.naming() == Naming::Ignored {
             records.forget_naming().await?;
         }
-        sweep::what_a_crash_left(&records, &blobs, clock.now()).await?;
+        let others = cluster.as_ref().map_or(0, |cluster| cluster.others().len());
+        sweep::what_a_crash_left(&records, &blobs, clock.now(), others).await?;
         let frozen_from = match rules.freeze {
             Freeze::Never => None,
             Freeze::FromFirstStart => Some(first_start),
@@ -312,6 +319,7 @@ impl Repository {
             rules,
             clock,
             randomness,
+            cluster,
             frozen_from,
         };
         let inner = Arc::new(inner);
@@ -334,6 +342,11 @@ impl Repository {
     /// Runs work to its end even if nobody waits for it any more; a stop of the server does. Nothing if it panicked.
     pub async fn finish<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
         self.0.background.finish(work).await.ok()
+    }
+
+    /// The nodes that share the records; none where this one has them for itself.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.0.cluster.as_ref()
     }
 
     /// Whether records and blobs answer.
@@ -412,6 +425,9 @@ impl Repository {
         }
         if let Err(error) = sweep::count(&self.0).await {
             tracing::warn!(%error, "the last requests for media could not be counted");
+        }
+        if let Some(cluster) = &self.0.cluster {
+            cluster.leave().await;
         }
         self.0.records.close().await;
     }

@@ -32,11 +32,20 @@ pub(crate) const AFTER_A_FAILURE: Duration = Duration::from_secs(10);
 /// Reservations swept in one transaction.
 const AT_ONCE: u32 = 500;
 
-pub(crate) async fn what_a_crash_left(records: &Records, blobs: &Files, now: Timestamp) -> Result<(), StorageError> {
+/// Of what others left who are gone. Files are looked at only where there are no other nodes: theirs may be among them.
+pub(crate) async fn what_a_crash_left(
+    records: &Records,
+    blobs: &Files,
+    now: Timestamp,
+    others: usize,
+) -> Result<(), StorageError> {
     // Whoever was forwarding a request is gone, and the answer with them.
     records.abandon_attachments(now).await?;
     // Whoever was bringing an upload is gone.
     records.release_all().await?;
+    if others > 0 {
+        return Ok(());
+    }
     let mut partial = HashSet::new();
     for (name, size) in records.partials().await? {
         if size == 0 {

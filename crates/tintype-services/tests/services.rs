@@ -81,7 +81,7 @@ fn they_end_with_a_process_that_is_killed() {
     child.kill().unwrap();
     child.wait().unwrap();
 
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !urls.iter().all(|url| TcpListener::bind(url).is_ok()) {
         assert!(Instant::now() < deadline, "they are still there");
         thread::sleep(Duration::from_millis(50));

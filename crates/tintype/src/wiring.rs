@@ -17,8 +17,8 @@ use tintype_federation::{
 };
 use tintype_homeserver::Homeserver;
 use tintype_repository::{
-    Accounts, EphemeralRules, Fate, Freeze, LinkedRules, Local, MediaServer, Parts, Rates, RemoteRules,
-    RemoteThumbnails, Repository, Rules, ThumbnailRules, WaitingLimits,
+    Accounts, Cluster, EphemeralRules, Fate, Freeze, LinkedRules, Local, MediaServer, Membership, Parts, Rates,
+    RemoteRules, RemoteThumbnails, Repository, Rules, ThumbnailRules, WaitingLimits,
 };
 use tintype_storage::{
     blobs::Files,
@@ -98,9 +98,15 @@ pub(crate) async fn repository(
     randomness: Arc<dyn Randomness>,
 ) -> anyhow::Result<Repository> {
     let path = config.blobs_path();
-    let blobs = Files::open(&path, Arc::clone(&randomness))
+    // Several nodes have one folder; a single one has it for itself.
+    let open = if config.cluster.is_on() { Files::open_shared } else { Files::open };
+    let blobs = open(&path, Arc::clone(&randomness))
         .with_context(|| format!("the media folder {} cannot be opened", path.display()))?;
     let records = records(config).await?;
+    let cluster = match records.has_nodes() {
+        true => Some(Cluster::join(&records, membership(config), Arc::clone(&randomness)).await?),
+        false => None,
+    };
     let servers = config.server.iter().map(|server| {
         let accounts = match &server.homeserver {
             Some(url) => {
@@ -117,8 +123,17 @@ pub(crate) async fn repository(
         })
     });
     let servers = servers.collect::<anyhow::Result<Vec<_>>>()?;
-    let parts = Parts { records, blobs, servers, federation, rules: rules(config), clock, randomness };
+    let parts = Parts { records, blobs, servers, federation, rules: rules(config), clock, randomness, cluster };
     Ok(Repository::open_all(parts).await?)
+}
+
+/// How this server takes part among those that share its database.
+fn membership(config: &Config) -> Membership {
+    let cluster = &config.cluster;
+    Membership {
+        advertise: cluster.advertise.as_ref().filter(|_| cluster.is_on()).map(|url| url.origin().ascii_serialization()),
+        secret: cluster.secret.as_ref().map(|secret| secret.expose().as_bytes().to_vec()).unwrap_or_default(),
+    }
 }
 
 /// The endpoints.

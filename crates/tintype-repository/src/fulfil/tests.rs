@@ -146,6 +146,7 @@ impl Installation {
             rules: rules(),
             clock: Arc::clone(&clock) as Arc<dyn tintype_domain::Clock>,
             randomness: Arc::new(OsRandomness),
+            cluster: None,
         });
         Self { repository: repository.await.unwrap(), clock, creator: user("@alice:localhost"), folder }
     }

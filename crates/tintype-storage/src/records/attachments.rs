@@ -133,7 +133,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if the database fails; then nothing is taken.
     pub async fn begin_attachment(&self, begin: BeginAttachment) -> Result<BeginOutcome, RecordsError> {
-        self.write(begin).await
+        self.write(BeginHere { begin, node: self.me() }).await
     }
 }
 
@@ -296,9 +296,25 @@ impl BeginAttachment {
     }
 }
 
-impl Statement for BeginAttachment {
+/// A request that this node forwards.
+struct BeginHere {
+    begin: BeginAttachment,
+    node: Option<i64>,
+}
+
+impl Statement for BeginHere {
     type Output = BeginOutcome;
 
+    async fn run(&self, connection: &mut Connection) -> Result<BeginOutcome, RecordsError> {
+        let outcome = self.begin.run(connection).await?;
+        if let (BeginOutcome::Begun { id, .. }, Some(node)) = (&outcome, self.node) {
+            query("UPDATE attachments SET node = $1 WHERE id = $2").bind(node).bind(*id).execute(connection).await?;
+        }
+        Ok(outcome)
+    }
+}
+
+impl BeginAttachment {
     async fn run(&self, connection: &mut Connection) -> Result<BeginOutcome, RecordsError> {
         for earlier in self.earlier(connection).await? {
             if let Some(outcome) = self.follows(connection, &earlier).await? {

@@ -11,10 +11,12 @@ mod copies;
 mod deletions;
 mod departures;
 mod erasures;
+mod leases;
 mod linked;
 mod media;
 mod media_requests;
 mod naming;
+mod nodes;
 mod postgres;
 mod redactions;
 mod remote;
@@ -50,10 +52,12 @@ pub use self::{
     deletions::{DeleteMedia, DeleteOutcome, Deleter, RemoveOutcome},
     departures::OfAbandonedRooms,
     erasures::Erasure,
+    leases::LeaseOutcome,
     linked::{Link, LinkedEvent},
     media::{Body, FoundMedia, InsertMedia, InsertOutcome, MediaRecord, NewAudience, NewBlob, NewLifetime},
     media_requests::{MediaAge, MediaEndpoint, MediaRequestOutcome, MediaRequests},
     naming::{Naming, Unnamed, UnnamedFate},
+    nodes::{DEAD_AFTER, NodeId, NodeRecord, RegisterNode, RegisterOutcome},
     redactions::{PendingRedaction, RedactedEvent, RedactionTry, Removed},
     remote::{EvictRemote, Evicted, InsertRemote, RemoteKey, RemoteResponse, RemoteSource, RemoteUsage},
     reservations::{
@@ -72,6 +76,7 @@ pub use self::{
     usage::{Quota, Usage},
 };
 use self::{
+    nodes::Nodes,
     postgres::Transactions,
     sql::{Readers, query},
     writer::{Statement, Writer},
@@ -101,6 +106,9 @@ pub enum RecordsError {
     /// The server is shutting down.
     #[error("the database is closed")]
     Closed,
+    /// It is SQLite, which one node has for itself.
+    #[error("this database has no nodes: it is one server's own")]
+    NoNodes,
 }
 
 impl From<sqlx::Error> for RecordsError {
@@ -122,6 +130,8 @@ impl From<sqlx::Error> for RecordsError {
 pub struct Records {
     readers: Readers,
     writing: Writing,
+    /// Where several nodes can share the database.
+    nodes: Option<Nodes>,
 }
 
 /// How it is written.
@@ -169,7 +179,7 @@ impl Records {
         let writer = Writer::open(&options).await?;
         drop(alone);
         let readers = SqlitePoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
-        Ok(Self { readers: Readers::Sqlite(readers), writing: Writing::Sqlite(writer) })
+        Ok(Self { readers: Readers::Sqlite(readers), writing: Writing::Sqlite(writer), nodes: None })
     }
 
     /// Opens the PostgreSQL database at `url`, and applies the migrations.
@@ -182,7 +192,8 @@ impl Records {
         let pool = postgres::open(url).await?;
         let runtime = Handle::current();
         let transactions = Transactions::new(pool.clone(), runtime.clone());
-        Ok(Self { readers: Readers::Postgres(pool, runtime), writing: Writing::Postgres(transactions) })
+        let nodes = Some(Nodes::new(&pool, &runtime));
+        Ok(Self { readers: Readers::Postgres(pool, runtime), writing: Writing::Postgres(transactions), nodes })
     }
 
     /// Answers if the database can be read.
@@ -213,6 +224,9 @@ impl Records {
             Writing::Postgres(transactions) => transactions.close().await,
         }
         self.readers.close().await;
+        if let Some(nodes) = &self.nodes {
+            nodes.connections.close().await;
+        }
     }
 
     async fn write<S: Statement>(&self, statement: S) -> Result<S::Output, RecordsError> {

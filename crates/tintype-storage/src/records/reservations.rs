@@ -7,7 +7,7 @@
 use sqlx::FromRow;
 use tintype_domain::{Mxc, OwnedUserId, Timestamp};
 
-use super::{InsertMedia, InsertOutcome, Records, RecordsError, Statement, linked::insert_link, usage::signed};
+use super::{InsertMedia, InsertOutcome, NodeId, Records, RecordsError, Statement, linked::insert_link, usage::signed};
 use crate::blobs::PartialName;
 use crate::records::sql::{Connection, query, query_as};
 
@@ -78,6 +78,8 @@ pub struct Reservation {
     pub expires_at: Timestamp,
     /// Whether a request is bringing the upload.
     pub held: bool,
+    /// The node of the request that brings it, or of the last one that did; none where there is one node only.
+    pub node: Option<NodeId>,
     /// Whether it was given up as expired.
     pub swept: bool,
     /// What earlier requests brought.
@@ -171,6 +173,7 @@ struct ReservationRow {
     creator: String,
     expires_at: i64,
     holder: Option<i64>,
+    node: Option<i64>,
     swept: bool,
     ephemeral: bool,
     /// Of restricted media.
@@ -185,7 +188,8 @@ struct ReservationRow {
 /// The columns of a [`ReservationRow`].
 macro_rules! select_reservation {
     () => {
-        "SELECT r.creator, r.expires_at, r.holder, r.swept = 1 AS swept, r.ephemeral = 1 AS ephemeral, l.unattached_until, r.partial, r.partial_size,
+        "SELECT r.creator, r.expires_at, r.holder, r.node, r.swept = 1 AS swept, r.ephemeral = 1 AS ephemeral,
+         l.unattached_until, r.partial, r.partial_size,
          r.length, r.content_type, r.filename
          FROM reservations r
          LEFT JOIN linked_media l ON l.server_name = r.server_name AND l.media_id = r.media_id
@@ -215,12 +219,12 @@ impl Records {
         row.map(|row| row.into_reservation(mxc)).transpose()
     }
 
-    /// Takes a reservation for one request, if nobody else has it.
+    /// Takes a reservation for one request of this node, if nobody else has it. What a node has that is dead nobody has.
     ///
     /// # Errors
     /// [`RecordsError`] if the database fails.
     pub async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, RecordsError> {
-        self.write(claim).await
+        self.write(ClaimHere { claim, node: self.me() }).await
     }
 
     /// Gives a reservation back. It is no error if the request does not hold it any more.
@@ -239,7 +243,8 @@ impl Records {
         self.write(fulfil).await
     }
 
-    /// Gives all reservations back: at a start, whoever held one is gone.
+    /// Gives all reservations back that no node holds which is alive: whoever held one is gone. Where there is one node only
+    /// that is all of them, at its start.
     ///
     /// # Errors
     /// [`RecordsError`] if the database fails.
@@ -310,6 +315,7 @@ impl ReservationRow {
             creator: self.creator.try_into().map_err(|_| inconsistent("the creator"))?,
             expires_at: Timestamp(self.expires_at),
             held: self.holder.is_some(),
+            node: self.node.map(NodeId),
             swept: self.swept,
             partial: partial.transpose()?,
             kind: match self.unattached_until {
@@ -355,39 +361,48 @@ impl Statement for InsertReservation {
     }
 }
 
-impl Statement for Claim {
+/// A claim of a request of this node.
+struct ClaimHere {
+    claim: Claim,
+    node: Option<i64>,
+}
+
+impl Statement for ClaimHere {
     type Output = ClaimOutcome;
 
     async fn run(&self, connection: &mut Connection) -> Result<ClaimOutcome, RecordsError> {
+        let claim = &self.claim;
         let claimed = query(
-            "UPDATE reservations SET holder = $1
+            "UPDATE reservations SET holder = $1, node = $6
              WHERE server_name = $2 AND media_id = $3 AND creator = $4 AND expires_at > $5 AND swept = 0
-             AND (holder IS NULL OR holder = $1)",
+             AND (holder IS NULL OR holder = $1
+                  OR (node IS NOT NULL AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.id = reservations.node)))",
         )
-        .bind(self.holder)
-        .bind(self.mxc.server_name.as_str())
-        .bind(self.mxc.media_id.as_str())
-        .bind(self.user.as_str())
-        .bind(self.now.as_millis())
+        .bind(claim.holder)
+        .bind(claim.mxc.server_name.as_str())
+        .bind(claim.mxc.media_id.as_str())
+        .bind(claim.user.as_str())
+        .bind(claim.now.as_millis())
+        .bind(self.node)
         .execute(&mut *connection)
         .await?;
         let row: Option<ReservationRow> = query_as(select_reservation!())
-            .bind(self.mxc.server_name.as_str())
-            .bind(self.mxc.media_id.as_str())
+            .bind(claim.mxc.server_name.as_str())
+            .bind(claim.mxc.media_id.as_str())
             .fetch_optional(&mut *connection)
             .await?;
-        let Some(row) = row else { return self.refusal(connection).await };
-        let mut reservation = row.into_reservation(&self.mxc)?;
+        let Some(row) = row else { return claim.refusal(connection).await };
+        let mut reservation = row.into_reservation(&claim.mxc)?;
         if claimed.rows_affected() == 1 {
             reservation.held = false;
-            if let ClaimPartial::Replace(partial) = &self.partial {
-                set_partial(connection, &self.mxc, self.holder, partial.as_ref(), Some(self.holder)).await?;
+            if let ClaimPartial::Replace(partial) = &claim.partial {
+                set_partial(connection, &claim.mxc, claim.holder, partial.as_ref(), Some(claim.holder)).await?;
             }
             return Ok(ClaimOutcome::Claimed(reservation));
         }
-        Ok(if !reservation.held && (reservation.swept || reservation.expires_at <= self.now) {
+        Ok(if !reservation.held && (reservation.swept || reservation.expires_at <= claim.now) {
             ClaimOutcome::NotFound
-        } else if reservation.creator != self.user {
+        } else if reservation.creator != claim.user {
             ClaimOutcome::NotTheCreator
         } else {
             ClaimOutcome::Held
@@ -491,9 +506,12 @@ impl Statement for ReleaseAll {
     type Output = ();
 
     async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
-        query("UPDATE reservations SET holder = NULL WHERE swept = 0 AND holder IS NOT NULL")
-            .execute(connection)
-            .await?;
+        query(
+            "UPDATE reservations SET holder = NULL WHERE swept = 0 AND holder IS NOT NULL
+             AND (node IS NULL OR NOT EXISTS (SELECT 1 FROM nodes n WHERE n.id = reservations.node))",
+        )
+        .execute(connection)
+        .await?;
         Ok(())
     }
 }

@@ -35,6 +35,7 @@ pub(super) mod postgres {
 /// The tests in a file, once for each engine. They open what they need with `engine::records()`.
 macro_rules! on_both_engines {
     ($file:literal) => {
+        #[cfg(test)]
         #[path = "."]
         mod on_sqlite {
             use super::*;
@@ -44,6 +45,7 @@ macro_rules! on_both_engines {
             mod tests;
         }
 
+        #[cfg(test)]
         #[path = "."]
         mod on_postgres {
             use super::*;

@@ -1,5 +1,7 @@
 //! The storage, on real databases and real files. What is about records is tested twice, once on each engine.
 
+#![expect(clippy::duplicate_mod, reason = "the same tests on two engines")]
+
 /// The tests of records, and what only SQLite has to show.
 #[path = "."]
 mod sqlite {

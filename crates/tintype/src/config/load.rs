@@ -95,6 +95,7 @@ fn server_keys(root: &Node, config: &Config) -> Vec<String> {
 /// Fills what follows from other values, and reads the files of secrets.
 fn complete(config: &mut Config, server_keys: &[String], report: &mut Report) {
     config.blobs.read_secrets(report);
+    config.cluster.read_secrets(report);
     for (server, key) in config.server.iter_mut().zip(server_keys) {
         server.fill_hosts();
         server.read_secrets(key, report);
@@ -105,6 +106,7 @@ fn check(config: &Config, server_keys: &[String], report: &mut Report) {
     config.http.check(report);
     config.telemetry.check(&config.http, report);
     config.blobs.check(report);
+    config.cluster.check(&config.database.url, report);
     config.authentication.check(report);
     config.limits.check(report);
     config.thumbnails.check(report);

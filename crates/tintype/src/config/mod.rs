@@ -8,6 +8,7 @@ mod asynchronous;
 mod authentication;
 mod blobs;
 mod cache;
+mod cluster;
 mod database;
 mod ephemeral;
 mod error;
@@ -40,6 +41,7 @@ pub use asynchronous::AsyncConfig;
 pub use authentication::AuthenticationConfig;
 pub use blobs::BlobsConfig;
 pub use cache::CacheConfig;
+pub use cluster::ClusterConfig;
 pub use database::DatabaseConfig;
 pub use ephemeral::EphemeralConfig;
 pub use error::{ConfigError, ConfigErrors, Place};
@@ -78,6 +80,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Where the bytes are kept.
     pub blobs: BlobsConfig,
+    /// Several servers on one database.
+    pub cluster: ClusterConfig,
     /// What is kept in memory.
     pub cache: CacheConfig,
     /// The Matrix server names that are served here; at least one.
@@ -116,6 +120,7 @@ impl Default for Config {
             telemetry: TelemetryConfig::default(),
             database: DatabaseConfig::default(),
             blobs: BlobsConfig::default(),
+            cluster: ClusterConfig::default(),
             cache: CacheConfig::default(),
             server: vec![ServerConfig::owned(name)],
             authentication: AuthenticationConfig::default(),

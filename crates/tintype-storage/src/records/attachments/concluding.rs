@@ -103,7 +103,8 @@ impl Records {
         self.write(Heal { tenant: tenant.to_owned(), event, now }).await
     }
 
-    /// At a start: of what was being forwarded nobody knows what became.
+    /// Of what is being forwarded by no node that is alive nobody knows what became. Where there is one node only that is
+    /// all of it, at its start.
     ///
     /// # Errors
     /// [`RecordsError`] if the database fails.
@@ -176,8 +177,12 @@ impl Statement for Abandon {
     type Output = ();
 
     async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
-        let rows: Vec<OpenRow> =
-            query_as(select_open!("WHERE state = 'forwarding'")).fetch_all(&mut *connection).await?;
+        let rows: Vec<OpenRow> = query_as(select_open!(
+            "WHERE state = 'forwarding'
+             AND (node IS NULL OR NOT EXISTS (SELECT 1 FROM nodes n WHERE n.id = attachments.node))"
+        ))
+        .fetch_all(&mut *connection)
+        .await?;
         for row in rows {
             row.doubt(connection, None, self.now).await?;
         }
