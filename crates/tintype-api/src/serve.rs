@@ -98,8 +98,13 @@ pub(crate) fn entity_tag(sha256: &ContentHash) -> ETag {
     ETag::new(&sha256.to_base64()).expect("base64 is allowed in an entity tag")
 }
 
-/// The answer to this `GET` or `HEAD`.
-pub(crate) fn respond(request: &Request<()>, representation: &Representation, randomness: &dyn Randomness) -> Response {
+/// The answer to this `GET` or `HEAD`. Its bytes have begun to be read when there is one: what is not there, or cannot be
+/// reached, is an error here, and not an answer that breaks off.
+pub(crate) async fn respond(
+    request: &Request<()>,
+    representation: &Representation,
+    randomness: &dyn Randomness,
+) -> Result<Response, BlobsError> {
     let conditions = request.headers();
     let etag = &representation.etag;
     match evaluate(conditions, etag) {
@@ -109,11 +114,11 @@ pub(crate) fn respond(request: &Request<()>, representation: &Representation, ra
             let headers = response.headers_mut();
             headers.insert(header::ETAG, etag.header_value());
             headers.insert(header::CACHE_CONTROL, representation.cache_control.clone());
-            return response;
+            return Ok(response);
         }
         Precondition::Failed => {
             let error = "The media is not the one that If-Match names";
-            return MatrixError::new(StatusCode::PRECONDITION_FAILED, "M_UNKNOWN", error).into_response();
+            return Ok(MatrixError::new(StatusCode::PRECONDITION_FAILED, "M_UNKNOWN", error).into_response());
         }
     }
     let (content, size) = match &representation.source {
@@ -121,7 +126,7 @@ pub(crate) fn respond(request: &Request<()>, representation: &Representation, ra
         Source::Unknown(content, range) => {
             let mut response = arriving(content, *range);
             describe(response.headers_mut(), representation);
-            return response;
+            return Ok(response);
         }
     };
     // RFC 9110, section 14.2: a Range counts for GET only.
@@ -131,9 +136,9 @@ pub(crate) fn respond(request: &Request<()>, representation: &Representation, ra
         Ranges::Whole
     };
     let mut response = match ranges {
-        Ranges::Whole => part(content, 0..size),
+        Ranges::Whole => part(request.method(), content, 0..size).await?,
         Ranges::One(range) => {
-            let mut response = part(content, range.start()..range.end());
+            let mut response = part(request.method(), content, range.start()..range.end()).await?;
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             response.headers_mut().insert(header::CONTENT_RANGE, range.content_range(size));
             response
@@ -143,38 +148,45 @@ pub(crate) fn respond(request: &Request<()>, representation: &Representation, ra
             randomness.fill(&mut random);
             let content_type = representation.content_type.as_bytes();
             let parts = MultipartByteranges::new(Boundary::from_random(random), content_type, ranges, size);
-            parts_of(content, &parts)
+            parts_of(content, &parts).await?
         }
         Ranges::Unsatisfiable => {
             let error = "The range begins after the end of the media";
-            return MatrixError::new(StatusCode::RANGE_NOT_SATISFIABLE, "M_UNKNOWN", error)
+            return Ok(MatrixError::new(StatusCode::RANGE_NOT_SATISFIABLE, "M_UNKNOWN", error)
                 .with_header(header::CONTENT_RANGE, unsatisfied_content_range(size))
                 .with_header(header::ETAG, etag.header_value())
-                .into_response();
+                .into_response());
         }
     };
     describe(response.headers_mut(), representation);
-    response
+    Ok(response)
 }
 
-fn part(content: &Content, range: std::ops::Range<u64>) -> Response {
+async fn part(method: &Method, content: &Content, range: std::ops::Range<u64>) -> Result<Response, BlobsError> {
     let length = range.end - range.start;
-    let body = match content.range(range) {
-        MediaContent::Memory(bytes) => Body::from(bytes),
-        stream => Body::new(Pieces::new([stream], Some(length))),
+    let body = if method == Method::HEAD {
+        // Nobody reads it, so nothing is asked of the store.
+        Body::empty()
+    } else {
+        match content.range(range).await? {
+            MediaContent::Memory(bytes) => Body::from(bytes),
+            stream => Body::new(Pieces::new([stream], Some(length))),
+        }
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.clone_from(&COMMON);
     headers.insert(header::CONTENT_LENGTH, length.into());
-    response
+    Ok(response)
 }
 
-fn parts_of(content: &Content, parts: &MultipartByteranges) -> Response {
+async fn parts_of(content: &Content, parts: &MultipartByteranges) -> Result<Response, BlobsError> {
     let mut pieces = VecDeque::with_capacity(2 * parts.ranges().len() + 1);
     for (index, range) in parts.ranges().iter().enumerate() {
         pieces.push_back(MediaContent::Memory(parts.part_head(index)));
-        pieces.push_back(content.range(range.start()..range.end()));
+        let range = range.start()..range.end();
+        // The first one tells whether they are there; the others wait until it is their turn.
+        pieces.push_back(if index == 0 { content.range(range).await? } else { content.range_later(range) });
     }
     pieces.push_back(MediaContent::Memory(parts.tail()));
     let mut response = Response::new(Body::new(Pieces::new(pieces, Some(parts.content_length()))));
@@ -183,7 +195,7 @@ fn parts_of(content: &Content, parts: &MultipartByteranges) -> Response {
     headers.clone_from(&COMMON);
     headers.insert(header::CONTENT_LENGTH, parts.content_length().into());
     headers.insert(header::CONTENT_TYPE, parts.content_type());
-    response
+    Ok(response)
 }
 
 /// What is arriving, without a length: to its end, whenever that comes, or a part that is there.

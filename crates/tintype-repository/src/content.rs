@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use tintype_storage::blobs::{BlobFile, BlobStream, BlobsError, Growing, GrowingStream};
+use tintype_storage::blobs::{Blob, BlobFile, BlobStream, BlobsError, Growing, GrowingStream};
 
 use crate::{lives::Life, metrics::Counted};
 
@@ -21,8 +21,8 @@ use crate::{lives::Life, metrics::Counted};
 pub enum Content {
     /// In memory.
     Memory(Bytes),
-    /// In a file.
-    File(BlobFile),
+    /// In a blob.
+    Blob(Blob),
     /// In a file that grows.
     Growing(GrowingContent),
     /// Of ephemeral media: given for as long as it lives.
@@ -120,18 +120,38 @@ impl Stream for GrowingMediaStream {
 }
 
 impl Content {
-    /// The bytes of `range`, which must lie within the content.
-    pub fn range(&self, range: Range<u64>) -> MediaContent {
-        match self {
-            Self::Memory(bytes) => {
-                let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
-                MediaContent::Memory(bytes.slice(index(range.start)..index(range.end)))
-            }
-            Self::File(file) => MediaContent::Stream(file.stream(range)),
+    /// The bytes of `range`, which must lie within the content. They begin to be read: what is not there is an error
+    /// here, while it can still be answered.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if they cannot be read.
+    pub async fn range(&self, range: Range<u64>) -> Result<MediaContent, BlobsError> {
+        Ok(match self {
+            Self::Memory(bytes) => MediaContent::Memory(slice(bytes, range)),
+            Self::Blob(blob) => MediaContent::Stream(blob.stream(range).await?),
             Self::Growing(growing) => growing.range(range.start, Some(range.end)),
-            Self::Ephemeral(content, life) => MediaContent::Ephemeral(Box::new(content.range(range)), life.clone()),
+            Self::Ephemeral(content, life) => {
+                MediaContent::Ephemeral(Box::new(Box::pin(content.range(range)).await?), life.clone())
+            }
+        })
+    }
+
+    /// The same, but nothing is read before the first of them is wanted.
+    pub fn range_later(&self, range: Range<u64>) -> MediaContent {
+        match self {
+            Self::Memory(bytes) => MediaContent::Memory(slice(bytes, range)),
+            Self::Blob(blob) => MediaContent::Stream(blob.stream_later(range)),
+            Self::Growing(growing) => growing.range(range.start, Some(range.end)),
+            Self::Ephemeral(content, life) => {
+                MediaContent::Ephemeral(Box::new(content.range_later(range)), life.clone())
+            }
         }
     }
+}
+
+fn slice(bytes: &Bytes, range: Range<u64>) -> Bytes {
+    let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+    bytes.slice(index(range.start)..index(range.end))
 }
 
 /// The content, for as long as the media lives.
@@ -142,6 +162,24 @@ pub(crate) fn living(content: Content, life: Option<&Life>) -> Content {
     }
 }
 
+/// Content that is all on this machine.
+pub(crate) enum LocalContent {
+    Memory(Bytes),
+    File(BlobFile),
+}
+
+impl LocalContent {
+    /// Brings the content here, if it is elsewhere.
+    pub(crate) async fn of(content: &Content) -> Result<Self, BlobsError> {
+        Ok(match content {
+            Content::Memory(bytes) => Self::Memory(bytes.clone()),
+            Content::Blob(blob) => Self::File(blob.file().await?),
+            Content::Ephemeral(content, _) => Box::pin(Self::of(content)).await?,
+            Content::Growing(_) => return Err(io::Error::other("it is not whole yet").into()),
+        })
+    }
+}
+
 /// Content to be read from the beginning by a thread.
 pub(crate) enum Source {
     Memory(io::Cursor<Bytes>),
@@ -149,12 +187,10 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    pub(crate) fn of(content: &Content) -> Result<Self, BlobsError> {
-        Ok(match content {
-            Content::Memory(bytes) => Self::Memory(io::Cursor::new(bytes.clone())),
-            Content::File(file) => Self::File(io::BufReader::with_capacity(64 * 1024, file.reopen()?)),
-            Content::Ephemeral(content, _) => Self::of(content)?,
-            Content::Growing(_) => return Err(io::Error::other("it is not whole yet").into()),
+    pub(crate) fn of(local: &LocalContent) -> Result<Self, BlobsError> {
+        Ok(match local {
+            LocalContent::Memory(bytes) => Self::Memory(io::Cursor::new(bytes.clone())),
+            LocalContent::File(file) => Self::File(io::BufReader::with_capacity(64 * 1024, file.reopen()?)),
         })
     }
 }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use tintype_domain::{Clock, OwnedUserId, UserId};
 use tintype_storage::{
-    blobs::Files,
+    blobs::Blobs,
     records::{Erasure, Records, RecordsError},
 };
 
@@ -110,7 +110,7 @@ impl Repository {
 /// [`StorageError`] if records or blobs fail; what is left of it is done the next time, or by a server.
 pub async fn erase_alone(
     records: &Records,
-    blobs: &Files,
+    blobs: &Blobs,
     user_id: &UserId,
     clock: &dyn Clock,
 ) -> Result<Erasure, StorageError> {

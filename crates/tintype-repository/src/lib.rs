@@ -58,7 +58,7 @@ use tintype_domain::{Clock, Mxc, OwnedServerName, Randomness, Requester, ServerN
 use tintype_federation::Federation;
 use tintype_homeserver::{Credentials, Homeserver};
 use tintype_storage::{
-    blobs::{BlobsError, Files},
+    blobs::{Blobs, BlobsError},
     records::{MediaAge, MediaEndpoint, MediaRequestOutcome, Naming, Records, RecordsError, ThumbnailKey},
 };
 use tintype_thumbnails::Pool;
@@ -94,7 +94,7 @@ pub use self::{
     erase::erase_alone,
     fulfil::{Completion, FulfilError, Fulfilled, Kept, RETRY_WHILE_RECEIVING, Resumable},
     media_use::ClientFamily,
-    open::{DownloadRequest, OpenError, Opened, OpenedArriving, OpenedMedia},
+    open::{DownloadRequest, Misses, Missing, OpenError, Opened, OpenedArriving, OpenedMedia},
     rates::{Rate, RateLimited},
     receive::{BodyError, ReceiveError, Received, Upload, UploadKind},
     remote::{FromOrigin, RemoteError},
@@ -186,7 +186,7 @@ pub struct Parts {
     /// What exists.
     pub records: Records,
     /// The bytes.
-    pub blobs: Files,
+    pub blobs: Blobs,
     /// The servers whose media is kept here, and who has accounts there.
     pub servers: Vec<MediaServer>,
     /// Other servers.
@@ -207,7 +207,7 @@ pub struct Repository(Arc<Inner>);
 
 struct Inner {
     records: Records,
-    blobs: Files,
+    blobs: Blobs,
     servers: Vec<MediaServer>,
     federation: Federation,
     rules: Rules,

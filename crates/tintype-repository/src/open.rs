@@ -3,13 +3,13 @@
 //! Media that was promised is waited for. Whoever waits has looked before, and looks again each time something happens
 //! to it (see `waiting`): the records and the arrivals say what is so, the call only says that it may have changed.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tintype_domain::{Audience, Mxc, Requester, Timestamp};
 use tintype_federation::FetchError;
 use tintype_homeserver::Refusal;
 use tintype_storage::{
-    blobs::{BlobFile, BlobsError, Location},
+    blobs::{Blob, BlobsError, Location},
     records::{Body, FoundMedia, MediaKind, MediaRecord, RecordsError, RemoteKey, Reservation},
 };
 
@@ -161,10 +161,37 @@ impl From<RemoteError> for OpenError {
     }
 }
 
+/// Bytes that were not there when they were to be read, and what is thought of them.
+#[derive(Debug)]
+pub struct Missing {
+    pub(crate) error: BlobsError,
+    pub(crate) lost: Lost,
+}
+
+/// How often the bytes of one request were not there.
+#[derive(Debug, Default)]
+pub struct Misses(Option<Lost>);
+
+impl Misses {
+    /// What is thought of it that they could not be read, this time.
+    ///
+    /// # Errors
+    /// The error, if there is no use in looking again.
+    pub fn next(&mut self, error: BlobsError) -> Result<Missing, OpenError> {
+        let lost = match (&error, self.0) {
+            (BlobsError::NotFound(_), None) => Lost::Perhaps,
+            (BlobsError::NotFound(_), Some(Lost::Perhaps)) => Lost::Certainly,
+            _ => return Err(error.into()),
+        };
+        self.0 = Some(lost);
+        Ok(Missing { error, lost })
+    }
+}
+
 impl StorageError {
     /// Whether the bytes were removed between the look at their record and the opening of their file.
     pub(crate) fn is_removed(&self) -> bool {
-        matches!(self, Self::Blobs(BlobsError::Io(error)) if error.kind() == io::ErrorKind::NotFound)
+        matches!(self, Self::Blobs(BlobsError::NotFound(_)))
     }
 }
 
@@ -264,14 +291,44 @@ impl Repository {
         let mut outcome = self.open_by(caller, mxc, request, deadline).await;
         for lost in [Lost::Perhaps, Lost::Certainly] {
             match outcome {
-                Err(OpenError::Storage(error)) if error.is_removed() && !self.0.is_ours(mxc) => {
-                    Box::pin(self.find_anew(mxc, lost)).await;
+                Err(OpenError::Storage(error)) if error.is_removed() => {
+                    if !Box::pin(self.look_anew(mxc, lost)).await {
+                        return Err(OpenError::Storage(error));
+                    }
                     outcome = Box::pin(self.open_by(caller, mxc, request, deadline)).await;
                 }
                 outcome => return outcome,
             }
         }
         outcome
+    }
+
+    /// Opens media again whose bytes turned out not to be there when they were to be read.
+    ///
+    /// # Errors
+    /// An [`OpenError`].
+    pub async fn open_again(
+        &self,
+        caller: &Caller,
+        mxc: &Mxc,
+        request: DownloadRequest,
+        missing: Missing,
+    ) -> Result<Opened, OpenError> {
+        if !Box::pin(self.look_anew(mxc, missing.lost)).await {
+            return Err(missing.error.into());
+        }
+        Box::pin(self.open_by(caller, mxc, request, self.deadline(request.patience))).await
+    }
+
+    /// Forgets what is believed of media whose bytes are not there, as far as that may help; whether it may.
+    pub(crate) async fn look_anew(&self, mxc: &Mxc, lost: Lost) -> bool {
+        if self.0.is_ours(mxc) {
+            // It may have been deleted since its record was remembered. If it was not it is damaged, and stays so.
+            self.0.media.invalidate(mxc);
+            return lost == Lost::Perhaps;
+        }
+        self.find_anew(mxc, lost).await;
+        true
     }
 
     async fn open_by(
@@ -364,9 +421,7 @@ impl Repository {
         let record = self.unless_frozen(caller, mxc, record)?;
         let content = match self.content_of(&record).await {
             // It was deleted since the look at its record, and its file is gone already.
-            Err(BlobsError::Io(error))
-                if error.kind() == io::ErrorKind::NotFound && record.life.as_ref().is_some_and(Life::is_over) =>
-            {
+            Err(BlobsError::NotFound(_)) if record.life.as_ref().is_some_and(Life::is_over) => {
                 return Err(OpenError::NotFound);
             }
             content => content?,
@@ -576,11 +631,11 @@ impl Repository {
     pub(crate) async fn content(&self, body: &Body) -> Result<Content, BlobsError> {
         Ok(match body {
             Body::Inline(bytes) => Content::Memory(bytes.clone()),
-            Body::At(location) => Content::File(Box::pin(self.open_blob(location)).await?),
+            Body::At(location) => Content::Blob(Box::pin(self.open_blob(location)).await?),
         })
     }
 
-    async fn open_blob(&self, location: &Location) -> Result<BlobFile, BlobsError> {
+    async fn open_blob(&self, location: &Location) -> Result<Blob, BlobsError> {
         self.0.blobs.read(location).await.inspect_err(|error| {
             tracing::error!(%error, location = location.as_str(), "a recorded blob cannot be opened");
         })

@@ -111,9 +111,9 @@ impl Fetches {
     }
 }
 
-/// What is thought of a file of the cache that cannot be opened.
+/// What is thought of a recorded blob that is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lost {
+pub enum Lost {
     /// Its record may have gone a moment ago.
     Perhaps,
     /// Its record is still there.

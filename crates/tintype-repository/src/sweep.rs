@@ -9,7 +9,7 @@ use std::{
 
 use tintype_domain::Timestamp;
 use tintype_storage::{
-    blobs::{Files, Sweep},
+    blobs::{Blobs, Sweep},
     records::{
         EvictRemote, Expired, Records, RecordsError, RemoteKey, RemoteResponse, RemoveOutcome, ThumbnailKey, Unattached,
     },
@@ -35,7 +35,7 @@ const AT_ONCE: u32 = 500;
 /// Of what others left who are gone. Files are looked at only where there are no other nodes: theirs may be among them.
 pub(crate) async fn what_a_crash_left(
     records: &Records,
-    blobs: &Files,
+    blobs: &Blobs,
     now: Timestamp,
     others: usize,
 ) -> Result<(), StorageError> {
@@ -274,7 +274,7 @@ pub(crate) fn unneeded_soon(inner: &Arc<Inner>) {
 }
 
 /// Removes the files that are queued. One that cannot be removed stays in the queue, and holds up no other.
-pub(crate) async fn remove_files(records: &Records, blobs: &Files) -> Result<(), StorageError> {
+pub(crate) async fn remove_files(records: &Records, blobs: &Blobs) -> Result<(), StorageError> {
     let mut stuck = 0;
     loop {
         // The oldest come first: those that could not be removed a moment ago are in front.

@@ -15,8 +15,8 @@ use tintype_storage::{
 use tintype_thumbnails::{Dimensions, Method, PoolError, Request, Thumbnail, ThumbnailError};
 
 use crate::{
-    Caller, Content, FromOrigin, OpenError, RateLimited, Repository, StorageError,
-    content::{Source, living},
+    Caller, Content, FromOrigin, Missing, OpenError, RateLimited, Repository, StorageError,
+    content::{LocalContent, Source, living},
     lives::Life,
     open::{CachedMedia, in_memory},
     rates::Action,
@@ -153,6 +153,18 @@ impl CachedThumbnail {
     }
 }
 
+fn key_of(mxc: &Mxc, request: ThumbnailRequest) -> ThumbnailKey {
+    ThumbnailKey {
+        mxc: mxc.clone(),
+        width: request.size.width(),
+        height: request.size.height(),
+        method: match request.method {
+            Method::Scale => ThumbnailMethod::Scale,
+            Method::Crop => ThumbnailMethod::Crop,
+        },
+    }
+}
+
 /// How long a client waits that came when too many were waiting.
 const RETRY_WHEN_BUSY: Duration = Duration::from_secs(2);
 
@@ -173,15 +185,39 @@ impl Repository {
         from_origin: FromOrigin,
     ) -> Result<OpenedThumbnail, ThumbnailsError> {
         self.0.limiters.check(Action::Thumbnail, caller)?;
-        let key = ThumbnailKey {
-            mxc: mxc.clone(),
-            width: request.size.width(),
-            height: request.size.height(),
-            method: match request.method {
-                Method::Scale => ThumbnailMethod::Scale,
-                Method::Crop => ThumbnailMethod::Crop,
-            },
-        };
+        self.thumbnail_by(caller, key_of(mxc, request), request, patience, from_origin).await
+    }
+
+    /// Opens a thumbnail again whose bytes turned out not to be there when they were to be read.
+    ///
+    /// # Errors
+    /// A [`ThumbnailsError`].
+    pub async fn thumbnail_again(
+        &self,
+        caller: &Caller,
+        mxc: &Mxc,
+        request: ThumbnailRequest,
+        patience: Duration,
+        from_origin: FromOrigin,
+        missing: Missing,
+    ) -> Result<OpenedThumbnail, ThumbnailsError> {
+        let key = key_of(mxc, request);
+        self.0.thumbnails.invalidate(&key).await;
+        if !self.look_anew(mxc, missing.lost).await {
+            return Err(missing.error.into());
+        }
+        self.thumbnail_by(caller, key, request, patience, from_origin).await
+    }
+
+    async fn thumbnail_by(
+        &self,
+        caller: &Caller,
+        key: ThumbnailKey,
+        request: ThumbnailRequest,
+        patience: Duration,
+        from_origin: FromOrigin,
+    ) -> Result<OpenedThumbnail, ThumbnailsError> {
+        let mxc = &key.mxc;
         if !self.0.is_ours(mxc) {
             return Box::pin(self.remote_thumbnail(caller, key, request, patience, from_origin)).await;
         }
@@ -251,7 +287,7 @@ impl Repository {
         request: ThumbnailRequest,
     ) -> Result<Thumbnail, ThumbnailsError> {
         let limits = self.0.rules.thumbnails.limits;
-        let source = self.content(&media.body).await?;
+        let source = LocalContent::of(&self.content(&media.body).await?).await?;
         let size = media.size();
         let request = Request { size: request.size, method: request.method };
         let _waiting = self.0.metrics.thumbnail_waits();

@@ -123,7 +123,7 @@ pub(crate) async fn repository(
         })
     });
     let servers = servers.collect::<anyhow::Result<Vec<_>>>()?;
-    let parts = Parts { records, blobs, servers, federation, rules: rules(config), clock, randomness, cluster };
+    let parts = Parts { records, blobs: blobs.into(), servers, federation, rules: rules(config), clock, randomness, cluster };
     Ok(Repository::open_all(parts).await?)
 }
 

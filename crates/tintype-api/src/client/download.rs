@@ -14,7 +14,8 @@ use tintype_http::{
     range::{ByteRange, requested_of_unknown_length},
 };
 use tintype_repository::{
-    Arriving, Caller, Content, DownloadRequest, FromOrigin, OpenError, Opened, OpenedArriving, RedactedMedia, Wanted,
+    Arriving, Caller, Content, DownloadRequest, FromOrigin, Misses, OpenError, Opened, OpenedArriving, RedactedMedia,
+    Wanted,
 };
 
 use crate::{
@@ -51,35 +52,43 @@ pub(crate) async fn download(
     let wanted = if head.request.version() < Version::HTTP_11 { Wanted::Whole } else { Wanted::Beginning };
     let redacted = redacted_media(head.request.uri().query())?;
     let request = DownloadRequest { wanted, patience: patience.time, from_origin, redacted };
-    let opened = api.parts.repository.open(caller, &path.mxc, request).await;
-    let mut stored = api.parts.clock.now();
-    let representation = match opened.map_err(|error| patience.refusal(error.into()))? {
-        Opened::Stored(media) => {
-            let record = media.record();
-            stored = record.created_at;
-            Representation {
-                etag: entity_tag(&record.sha256),
-                content_type: content_type(&record.content_type),
-                disposition: disposition(&path, &record.content_type, record.filename.as_deref()),
-                cache_control: cache_control(record.lifetime, &record.audience, otherwise),
-                source: Source::Known(media.content.clone(), record.size),
+    let mut opened = api.parts.repository.open(caller, &path.mxc, request).await;
+    let mut misses = Misses::default();
+    loop {
+        let mut stored = api.parts.clock.now();
+        let representation = match opened.map_err(|error| patience.refusal(error.into()))? {
+            Opened::Stored(media) => {
+                let record = media.record();
+                stored = record.created_at;
+                Representation {
+                    etag: entity_tag(&record.sha256),
+                    content_type: content_type(&record.content_type),
+                    disposition: disposition(&path, &record.content_type, record.filename.as_deref()),
+                    cache_control: cache_control(record.lifetime, &record.audience, otherwise.clone()),
+                    source: Source::Known(media.content.clone(), record.size),
+                }
+            }
+            Opened::Arriving(opened) => {
+                let Arriving { content_type: declared, filename, attempt, .. } = &*opened.arriving;
+                let etag = ETag::new(&format!("arriving-{attempt:016x}")).expect("letters and digits are allowed");
+                let source = Box::pin(arriving(api, &opened, &head.request, &etag)).await;
+                Representation {
+                    content_type: content_type(declared),
+                    disposition: disposition(&path, declared, filename.as_deref()),
+                    cache_control: NOT_KEPT,
+                    source: source.map_err(|error| patience.refusal(error.into()))?,
+                    etag,
+                }
+            }
+        };
+        match respond(&head.request, &representation, &*api.parts.randomness).await {
+            Ok(response) => return Ok(Outcome::Served { stored }.noted(response)),
+            Err(error) => {
+                let missing = misses.next(error)?;
+                opened = Box::pin(api.parts.repository.open_again(caller, &path.mxc, request, missing)).await;
             }
         }
-        Opened::Arriving(opened) => {
-            let Arriving { content_type: declared, filename, attempt, .. } = &*opened.arriving;
-            let etag = ETag::new(&format!("arriving-{attempt:016x}")).expect("letters and digits are allowed");
-            let source = Box::pin(arriving(api, &opened, &head.request, &etag)).await;
-            Representation {
-                content_type: content_type(declared),
-                disposition: disposition(&path, declared, filename.as_deref()),
-                cache_control: NOT_KEPT,
-                source: source.map_err(|error| patience.refusal(error.into()))?,
-                etag,
-            }
-        }
-    };
-    let response = respond(&head.request, &representation, &*api.parts.randomness);
-    Ok(Outcome::Served { stored }.noted(response))
+    }
 }
 
 /// Whether media is wanted although its event was redacted (`allow_redacted_media`, MSC3911).

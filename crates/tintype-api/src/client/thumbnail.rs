@@ -7,7 +7,7 @@ use tintype_http::{
     disposition::{Disposition, format},
     query::{Query, QueryError},
 };
-use tintype_repository::{Caller, FromOrigin, ThumbnailRequest};
+use tintype_repository::{Caller, FromOrigin, Misses, ThumbnailRequest};
 use tintype_thumbnails::{Dimensions, Method};
 
 use crate::{
@@ -42,17 +42,26 @@ pub(crate) async fn thumbnail(
     let query = head.request.uri().query();
     let wanted = thumbnail_request(query)?;
     let patience = Patience::asked(query)?;
-    let thumbnail = api.parts.repository.thumbnail(caller, &path.mxc, wanted, patience.time, from_origin).await;
-    let thumbnail = thumbnail.map_err(|error| patience.refusal(error.into()))?;
-    let representation = Representation {
-        etag: entity_tag(&thumbnail.sha256),
-        content_type: HeaderValue::from_static(thumbnail.content_type),
-        disposition: disposition(thumbnail.content_type),
-        cache_control: cache_control(thumbnail.lifetime, &thumbnail.audience, otherwise),
-        source: Source::Known(thumbnail.content, thumbnail.size),
-    };
-    let response = respond(&head.request, &representation, &*api.parts.randomness);
-    Ok(Outcome::Served { stored: thumbnail.created_at }.noted(response))
+    let (repository, mxc) = (&api.parts.repository, &path.mxc);
+    let mut opened = repository.thumbnail(caller, mxc, wanted, patience.time, from_origin).await;
+    let mut misses = Misses::default();
+    loop {
+        let thumbnail = opened.map_err(|error| patience.refusal(error.into()))?;
+        let representation = Representation {
+            etag: entity_tag(&thumbnail.sha256),
+            content_type: HeaderValue::from_static(thumbnail.content_type),
+            disposition: disposition(thumbnail.content_type),
+            cache_control: cache_control(thumbnail.lifetime, &thumbnail.audience, otherwise.clone()),
+            source: Source::Known(thumbnail.content, thumbnail.size),
+        };
+        match respond(&head.request, &representation, &*api.parts.randomness).await {
+            Ok(response) => return Ok(Outcome::Served { stored: thumbnail.created_at }.noted(response)),
+            Err(error) => {
+                let missing = misses.next(error)?;
+                opened = repository.thumbnail_again(caller, mxc, wanted, patience.time, from_origin, missing).await;
+            }
+        }
+    }
 }
 
 /// Shown in the page, and called after its type.

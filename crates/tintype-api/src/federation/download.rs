@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use tintype_http::disposition::{disposition_for, format};
-use tintype_repository::{Arriving, Content, DownloadRequest, FromOrigin, Opened, RedactedMedia, Wanted};
+use tintype_repository::{Arriving, Content, DownloadRequest, FromOrigin, Misses, Opened, RedactedMedia, Wanted};
 
 use super::{Media, mixed};
 use crate::{Api, client::download::content_type, edge::Head, error::MatrixError, patience::Patience};
@@ -23,29 +23,38 @@ pub(crate) async fn get(State(api): State<Arc<Api>>, head: Head) -> Result<Respo
     // What is redacted is never shown to other servers.
     let redacted = RedactedMedia::Hidden;
     let request = DownloadRequest { wanted, patience: patience.time, from_origin: FromOrigin::CachedOnly, redacted };
-    let opened = api.parts.repository.open(&asking.caller, &mxc, request).await;
-    let (lifetime, audience, declared, filename, media) =
-        match opened.map_err(|error| patience.refusal(error.into()))? {
-            Opened::Stored(media) => {
-                let record = media.record();
-                let labels = (record.content_type.clone(), record.filename.clone());
-                (
-                    record.lifetime,
-                    record.audience.clone(),
-                    labels.0,
-                    labels.1,
-                    Media::Known(media.content.clone(), record.size),
-                )
+    let mut opened = api.parts.repository.open(&asking.caller, &mxc, request).await;
+    let mut misses = Misses::default();
+    loop {
+        let (lifetime, audience, declared, filename, media) =
+            match opened.map_err(|error| patience.refusal(error.into()))? {
+                Opened::Stored(media) => {
+                    let record = media.record();
+                    let labels = (record.content_type.clone(), record.filename.clone());
+                    (
+                        record.lifetime,
+                        record.audience.clone(),
+                        labels.0,
+                        labels.1,
+                        Media::Known(media.content.clone(), record.size),
+                    )
+                }
+                Opened::Arriving(opened) => {
+                    let Arriving { content_type, filename, .. } = &*opened.arriving;
+                    let media = match opened.content.length() {
+                        Some(length) => Media::Known(Content::Growing(opened.content.clone()), length),
+                        None => Media::Unknown(opened.content.clone()),
+                    };
+                    (opened.arriving.lifetime, opened.audience.clone(), content_type.clone(), filename.clone(), media)
+                }
+            };
+        let disposition: HeaderValue = format(disposition_for(&declared), filename.as_deref());
+        match mixed(&api, lifetime, &audience, &content_type(&declared), &disposition, media).await {
+            Ok(response) => return Ok(response),
+            Err(error) => {
+                let missing = misses.next(error)?;
+                opened = Box::pin(api.parts.repository.open_again(&asking.caller, &mxc, request, missing)).await;
             }
-            Opened::Arriving(opened) => {
-                let Arriving { content_type, filename, .. } = &*opened.arriving;
-                let media = match opened.content.length() {
-                    Some(length) => Media::Known(Content::Growing(opened.content.clone()), length),
-                    None => Media::Unknown(opened.content.clone()),
-                };
-                (opened.arriving.lifetime, opened.audience.clone(), content_type.clone(), filename.clone(), media)
-            }
-        };
-    let disposition: HeaderValue = format(disposition_for(&declared), filename.as_deref());
-    Ok(mixed(&api, lifetime, &audience, &content_type(&declared), &disposition, media))
+        }
+    }
 }

@@ -13,6 +13,7 @@ use tintype_domain::{Audience, Lifetime, MediaId, Mxc, OwnedServerName, Requeste
 use tintype_federation::{MediaHead, MixedEncoder, SignedRequest, XMatrix};
 use tintype_http::path::{decode_segment, segments};
 use tintype_repository::{Caller, Content, GrowingContent};
+use tintype_storage::blobs::BlobsError;
 
 use crate::{Api, edge::Head, error::MatrixError, restrictions, serve::Pieces};
 
@@ -72,14 +73,17 @@ pub(crate) enum Media {
 }
 
 /// `multipart/mixed` with what is said of the media, and the media.
-pub(crate) fn mixed(
+///
+/// # Errors
+/// [`BlobsError`] if the bytes cannot be read.
+pub(crate) async fn mixed(
     api: &Api,
     lifetime: Lifetime,
     audience: &Audience,
     content_type: &HeaderValue,
     disposition: &HeaderValue,
     media: Media,
-) -> Response {
+) -> Result<Response, BlobsError> {
     let encoder = MixedEncoder::new(&*api.parts.randomness);
     let length = match media {
         Media::Known(_, length) => Some(length),
@@ -97,7 +101,7 @@ pub(crate) fn mixed(
         },
     );
     let bytes = match media {
-        Media::Known(content, length) => content.range(0..length),
+        Media::Known(content, length) => content.range(0..length).await?,
         Media::Unknown(content) => content.range(0, None),
     };
     let remaining = length.map(|length| head.len() as u64 + length + encoder.tail().len() as u64);
@@ -111,5 +115,5 @@ pub(crate) fn mixed(
     if let Some(length) = remaining {
         headers.insert(header::CONTENT_LENGTH, length.into());
     }
-    response
+    Ok(response)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::HeaderValue, response::Response};
-use tintype_repository::FromOrigin;
+use tintype_repository::{FromOrigin, Misses};
 
 use super::{Media, mixed};
 use crate::{
@@ -21,9 +21,20 @@ pub(crate) async fn get(State(api): State<Arc<Api>>, head: Head) -> Result<Respo
     let query = head.request.uri().query();
     let (wanted, patience) = (thumbnail_request(query)?, Patience::asked(query)?);
     let caller = &asking.caller;
-    let thumbnail = api.parts.repository.thumbnail(caller, &mxc, wanted, patience.time, FromOrigin::CachedOnly).await;
-    let thumbnail = thumbnail.map_err(|error| patience.refusal(error.into()))?;
-    let content_type = HeaderValue::from_static(thumbnail.content_type);
-    let media = Media::Known(thumbnail.content, thumbnail.size);
-    Ok(mixed(&api, thumbnail.lifetime, &thumbnail.audience, &content_type, &disposition(thumbnail.content_type), media))
+    let (repository, time, from) = (&api.parts.repository, patience.time, FromOrigin::CachedOnly);
+    let mut opened = repository.thumbnail(caller, &mxc, wanted, time, from).await;
+    let mut misses = Misses::default();
+    loop {
+        let thumbnail = opened.map_err(|error| patience.refusal(error.into()))?;
+        let content_type = HeaderValue::from_static(thumbnail.content_type);
+        let media = Media::Known(thumbnail.content, thumbnail.size);
+        let disposition = disposition(thumbnail.content_type);
+        match mixed(&api, thumbnail.lifetime, &thumbnail.audience, &content_type, &disposition, media).await {
+            Ok(response) => return Ok(response),
+            Err(error) => {
+                let missing = misses.next(error)?;
+                opened = repository.thumbnail_again(caller, &mxc, wanted, time, from, missing).await;
+            }
+        }
+    }
 }

@@ -140,7 +140,7 @@ impl Installation {
         };
         let repository = Repository::open_all(Parts {
             records: Records::open_sqlite(&folder.path().join("records.db")).await.unwrap(),
-            blobs: Files::open(&folder.path().join("media"), Arc::new(OsRandomness)).unwrap(),
+            blobs: Files::open(&folder.path().join("media"), Arc::new(OsRandomness)).unwrap().into(),
             servers: vec![server],
             federation: nobody_elses(Arc::clone(&clock)),
             rules: rules(),

@@ -231,16 +231,20 @@ impl Files {
     /// Opens a blob for reading.
     ///
     /// # Errors
-    /// [`BlobsError::Io`] if it is not there or cannot be opened.
+    /// [`BlobsError::NotFound`] if it is not there; [`BlobsError::Io`] if it cannot be opened.
     pub async fn read(&self, location: &Location) -> Result<BlobFile, BlobsError> {
         if let Some(file) = self.open.get(location) {
             return Ok(file);
         }
         let path = self.path(location);
         let buffers = self.buffers.clone();
-        let file =
+        let opened =
             run_blocking(move || Ok(BlobFile { file: Arc::new(File::open(&path)?), path: Arc::new(path), buffers }))
-                .await?;
+                .await;
+        let file = opened.map_err(|error| match error {
+            BlobsError::Io(error) if error.kind() == io::ErrorKind::NotFound => BlobsError::NotFound(location.clone()),
+            error => error,
+        })?;
         self.open.insert(location.clone(), file.clone());
         Ok(file)
     }

@@ -5,19 +5,23 @@
 //! bytes that somebody else stored under the same hash a moment later. Which of two blobs with the same bytes is kept
 //! is decided by the records, in one statement; the other one is removed by whoever brought it.
 
+mod blob;
 mod buffers;
 mod files;
 mod growing;
 mod incoming;
 mod location;
 mod reader;
+mod store;
 
 pub use self::{
+    blob::{Blob, BlobStream},
     files::{Files, PartialName, Sweep},
     growing::{Growing, GrowingStream},
     incoming::{Hashed, Incoming},
     location::Location,
-    reader::{BlobFile, BlobStream},
+    reader::{BlobFile, FileStream},
+    store::Blobs,
 };
 
 use std::io;
@@ -31,6 +35,9 @@ pub enum BlobsError {
     /// Another process uses this folder.
     #[error("{0} is used by another tintype process")]
     InUse(std::path::PathBuf),
+    /// There is no such blob.
+    #[error("there is no blob {}", .0.as_str())]
+    NotFound(Location),
     /// A file is shorter than it was when it was written.
     #[error("the file {0} is damaged: it is shorter than recorded")]
     Truncated(std::path::PathBuf),

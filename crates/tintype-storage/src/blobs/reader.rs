@@ -1,4 +1,4 @@
-//! Reading a blob: a stream of pooled buffers that never blocks an async thread.
+//! Reading a file: a stream of pooled buffers that never blocks an async thread.
 //!
 //! `preadv2` with `RWF_NOWAIT` copies what the page cache has and says so when it has nothing; only then does a
 //! blocking thread wait for the disk. So a file that is hot costs no hop between threads, and one that is cold stalls
@@ -25,7 +25,7 @@ use super::{
     buffers::{BUFFER, Buffer, Buffers},
 };
 
-/// An open blob.
+/// An open file.
 #[derive(Debug, Clone)]
 pub struct BlobFile {
     pub(super) file: Arc<File>,
@@ -34,9 +34,9 @@ pub struct BlobFile {
 }
 
 impl BlobFile {
-    /// The bytes of the blob in `range`, which must lie within it.
-    pub fn stream(&self, range: Range<u64>) -> BlobStream {
-        BlobStream { file: self.clone(), at: range.start, end: range.end, waiting: None }
+    /// The bytes of the file in `range`, which must lie within it.
+    pub fn stream(&self, range: Range<u64>) -> FileStream {
+        FileStream { file: self.clone(), at: range.start, end: range.end, waiting: None }
     }
 
     /// A handle of its own on the file, for a thread that reads it from the beginning.
@@ -48,9 +48,9 @@ impl BlobFile {
     }
 }
 
-/// Bytes of a blob, in order. Ends with an error if the file is shorter than the range.
+/// Bytes of a file, in order. Ends with an error if it is shorter than the range.
 #[derive(Debug)]
-pub struct BlobStream {
+pub struct FileStream {
     file: BlobFile,
     at: u64,
     end: u64,
@@ -58,7 +58,7 @@ pub struct BlobStream {
     waiting: Option<JoinHandle<io::Result<(Buffer, usize)>>>,
 }
 
-impl BlobStream {
+impl FileStream {
     /// Bytes that are still to come.
     pub fn remaining(&self) -> u64 {
         self.end - self.at
@@ -101,7 +101,7 @@ impl BlobStream {
     }
 }
 
-impl Stream for BlobStream {
+impl Stream for FileStream {
     type Item = Result<Bytes, BlobsError>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -122,7 +122,7 @@ async fn a_sweep_removes_what_has_no_record_and_nothing_else() {
     assert_eq!(sweep, Sweep { temporary: 1, unrecorded: 1, partial: 0 });
     assert!(files.read(&recorded).await.is_ok());
     assert!(files.read(&confirmed).await.is_ok());
-    assert!(matches!(files.read(&unrecorded).await, Err(BlobsError::Io(_))));
+    assert!(matches!(files.read(&unrecorded).await, Err(BlobsError::NotFound(_))));
     assert_eq!(files_in(&folder.path().join("tmp")), 0);
     assert_eq!(files_in(&folder.path().join("pending")), 0);
 }

@@ -55,7 +55,7 @@ async fn erase(config: &Config, user: &UserId) -> anyhow::Result<Erasure> {
     records.request_erasure(user.to_owned(), SystemClock.now()).await?;
     let erasure = loop {
         match Files::open(&path, Arc::new(OsRandomness)) {
-            Ok(blobs) => break erase_alone(&records, &blobs, user, &SystemClock).await?,
+            Ok(blobs) => break erase_alone(&records, &blobs.into(), user, &SystemClock).await?,
             Err(BlobsError::InUse(_)) => {}
             Err(error) => bail!("the media folder {} cannot be opened: {error}", path.display()),
         }

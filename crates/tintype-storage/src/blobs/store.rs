@@ -1,0 +1,143 @@
+//! Where the blobs are, whatever that is.
+//!
+//! What arrives is always written to a local folder first, hashed and readable as it grows: only when it is whole does it
+//! get its name where blobs are kept.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::{Blob, BlobsError, Files, Growing, Hashed, Incoming, Location, PartialName, Sweep};
+
+/// A store of blobs. Cheap to clone: all clones are the same one.
+#[derive(Debug, Clone)]
+pub enum Blobs {
+    /// Files in a folder.
+    Files(Files),
+}
+
+impl From<Files> for Blobs {
+    fn from(files: Files) -> Self {
+        Self::Files(files)
+    }
+}
+
+impl Blobs {
+    /// Where it is written what arrives.
+    fn arriving(&self) -> &Files {
+        match self {
+            Self::Files(files) => files,
+        }
+    }
+
+    /// Begins a blob.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if no temporary file can be created.
+    pub async fn receive(&self) -> Result<Incoming, BlobsError> {
+        self.arriving().receive().await
+    }
+
+    /// Begins a blob that may arrive in several requests.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if the file cannot be created.
+    pub async fn receive_partial(&self, name: &PartialName) -> Result<Incoming, BlobsError> {
+        self.arriving().receive_partial(name).await
+    }
+
+    /// Goes on with a blob of which `size` bytes were kept.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if the file cannot be opened, or is shorter.
+    pub async fn resume(&self, name: &PartialName, size: u64) -> Result<Incoming, BlobsError> {
+        self.arriving().resume(name, size).await
+    }
+
+    /// Removes what was kept of a blob. That it is not there is no error.
+    ///
+    /// # Errors
+    /// [`BlobsError::Io`] if it is still there.
+    pub async fn remove_partial(&self, name: &PartialName) -> Result<(), BlobsError> {
+        self.arriving().remove_partial(name).await
+    }
+
+    /// Whether `size` bytes of a partial blob are there; what was written after them is cut off.
+    ///
+    /// # Errors
+    /// [`BlobsError::Io`] if the file cannot be opened or cut.
+    pub async fn cut_partial(&self, name: &PartialName, size: u64) -> Result<bool, BlobsError> {
+        self.arriving().cut_partial(name, size).await
+    }
+
+    /// Opens a blob that is being received for readers who do not wait for its end. `length` is its length in bytes,
+    /// if it is known. From here on the readers see what is written.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if the file cannot be opened, or earlier bytes could not be written.
+    pub async fn grow(&self, incoming: &mut Incoming, length: Option<u64>) -> Result<Arc<Growing>, BlobsError> {
+        self.arriving().grow(incoming, length).await
+    }
+
+    /// Gives the blob its name, durably. Until [`Blobs::recorded`] is called it counts as possibly unrecorded, and a
+    /// crash removes it unless a record names it.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if it cannot be kept; nothing is left then.
+    pub async fn publish(&self, blob: Hashed) -> Result<Location, BlobsError> {
+        match self {
+            Self::Files(files) => files.publish(blob).await,
+        }
+    }
+
+    /// A record names this blob now.
+    pub async fn recorded(&self, location: &Location) {
+        self.arriving().recorded(location).await;
+    }
+
+    /// Opens a blob for reading.
+    ///
+    /// # Errors
+    /// [`BlobsError::NotFound`] if it is known not to be there; another [`BlobsError`] if it cannot be opened. A store
+    /// that is far away is asked only when the bytes are: see [`Blob::stream`].
+    pub async fn read(&self, location: &Location) -> Result<Blob, BlobsError> {
+        match self {
+            Self::Files(files) => Ok(Blob::File(files.read(location).await?)),
+        }
+    }
+
+    /// Removes a blob that no record names, and its marker. That it is not there is no error.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if it is still there.
+    pub async fn remove(&self, location: &Location) -> Result<(), BlobsError> {
+        match self {
+            Self::Files(files) => files.remove(location).await,
+        }
+    }
+
+    /// Removes what a crash left: temporary files, partial blobs other than those in `partial`, and blobs that
+    /// `is_recorded` does not know.
+    ///
+    /// Call it before anything is received. Markers for which `is_recorded` fails are left for the next sweep.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if the folders cannot be listed or a blob cannot be removed; `E` if `is_recorded` fails.
+    pub async fn sweep<E: From<BlobsError>>(
+        &self,
+        partial: HashSet<PartialName>,
+        is_recorded: impl AsyncFn(&Location) -> Result<bool, E>,
+    ) -> Result<Sweep, E> {
+        match self {
+            Self::Files(files) => files.sweep(partial, is_recorded).await,
+        }
+    }
+
+    /// Writes, reads back and removes a few bytes.
+    ///
+    /// # Errors
+    /// [`BlobsError`] for the step that failed.
+    pub async fn probe(&self) -> Result<(), BlobsError> {
+        match self {
+            Self::Files(files) => files.probe().await,
+        }
+    }
+}
