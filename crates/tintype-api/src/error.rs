@@ -23,11 +23,15 @@ use tintype_repository::{
     AttachError, AuthenticateError, BodyError, CopyError, DeleteError, FulfilError, OpenError, RETRY_WHILE_RECEIVING,
     RateLimited, ReceiveError, ReserveError, ServerError, StorageError, ThumbnailsError, UnrestrictedError,
 };
+use tintype_storage::blobs::BlobsError;
 
 use crate::outcome::Outcome;
 
 /// How long a client waits that asked when nobody could say whether it may see something.
 const RETRY_UNDECIDED: Duration = Duration::from_secs(5);
+
+/// How long a client waits that came while the store was away.
+const RETRY_UNAVAILABLE: Duration = Duration::from_secs(5);
 
 /// An error as the specification words it (client-server API, "Standard error response").
 #[derive(Debug)]
@@ -245,6 +249,12 @@ impl From<&StorageError> for MatrixError {
                 "M_UNKNOWN",
                 "The media repository's disk is full; the server's administrator has to make room",
             ),
+            StorageError::Blobs(BlobsError::Unavailable(_)) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "M_UNKNOWN",
+                "The media repository's store does not answer at the moment; try again",
+            )
+            .retry_after(RETRY_UNAVAILABLE),
             StorageError::Records(_) | StorageError::Blobs(_) => Self::internal(),
         }
     }

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use tintype_storage::blobs::{Blob, BlobFile, BlobStream, BlobsError, Growing, GrowingStream};
+use tintype_storage::blobs::{Blob, BlobStream, BlobsError, Growing, GrowingStream, LocalBlob};
 
 use crate::{lives::Life, metrics::Counted};
 
@@ -165,16 +165,16 @@ pub(crate) fn living(content: Content, life: Option<&Life>) -> Content {
 /// Content that is all on this machine.
 pub(crate) enum LocalContent {
     Memory(Bytes),
-    File(BlobFile),
+    File(LocalBlob),
 }
 
 impl LocalContent {
-    /// Brings the content here, if it is elsewhere.
-    pub(crate) async fn of(content: &Content) -> Result<Self, BlobsError> {
+    /// Brings the content, of `size` bytes, here, if it is elsewhere.
+    pub(crate) async fn of(content: &Content, size: u64) -> Result<Self, BlobsError> {
         Ok(match content {
             Content::Memory(bytes) => Self::Memory(bytes.clone()),
-            Content::Blob(blob) => Self::File(blob.file().await?),
-            Content::Ephemeral(content, _) => Box::pin(Self::of(content)).await?,
+            Content::Blob(blob) => Self::File(blob.local(size).await?),
+            Content::Ephemeral(content, _) => Box::pin(Self::of(content, size)).await?,
             Content::Growing(_) => return Err(io::Error::other("it is not whole yet").into()),
         })
     }
@@ -187,10 +187,10 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    pub(crate) fn of(local: &LocalContent) -> Result<Self, BlobsError> {
+    pub(crate) fn of(local: LocalContent) -> Result<Self, BlobsError> {
         Ok(match local {
-            LocalContent::Memory(bytes) => Self::Memory(io::Cursor::new(bytes.clone())),
-            LocalContent::File(file) => Self::File(io::BufReader::with_capacity(64 * 1024, file.reopen()?)),
+            LocalContent::Memory(bytes) => Self::Memory(io::Cursor::new(bytes)),
+            LocalContent::File(file) => Self::File(io::BufReader::with_capacity(64 * 1024, file.into_file()?)),
         })
     }
 }

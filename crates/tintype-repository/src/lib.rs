@@ -355,7 +355,7 @@ impl Repository {
     /// [`StorageError`] of the part that does not.
     pub async fn ready(&self) -> Result<(), StorageError> {
         self.0.records.ping().await?;
-        Ok(self.0.blobs.probe().await?)
+        Ok(self.0.blobs.ready().await?)
     }
 
     /// The size of the largest upload that is accepted from this caller, in bytes.

@@ -287,7 +287,7 @@ impl Repository {
         request: ThumbnailRequest,
     ) -> Result<Thumbnail, ThumbnailsError> {
         let limits = self.0.rules.thumbnails.limits;
-        let source = LocalContent::of(&self.content(&media.body).await?).await?;
+        let source = LocalContent::of(&self.content(&media.body).await?, media.size()).await?;
         let size = media.size();
         let request = Request { size: request.size, method: request.method };
         let _waiting = self.0.metrics.thumbnail_waits();
@@ -295,7 +295,7 @@ impl Repository {
             .0
             .painters
             .run(move || {
-                tintype_thumbnails::thumbnail(Source::of(&source)?, size, &request, &limits).map_err(Trouble::from)
+                tintype_thumbnails::thumbnail(Source::of(source)?, size, &request, &limits).map_err(Trouble::from)
             })
             .await;
         match outcome {

@@ -21,7 +21,7 @@ use tintype_repository::{
     RemoteRules, RemoteThumbnails, Repository, Rules, ThumbnailRules, WaitingLimits,
 };
 use tintype_storage::{
-    blobs::Files,
+    blobs::{Blobs, BlobsError, Files, Objects},
     records::{Quota, Records},
 };
 use tintype_thumbnails::Limits;
@@ -90,6 +90,36 @@ pub(crate) fn federation(
     }))
 }
 
+/// Opens the blobs, for a process that serves them.
+pub(crate) fn blobs(config: &Config, randomness: Arc<dyn Randomness>) -> anyhow::Result<Blobs> {
+    let path = config.blobs_path();
+    // Several nodes have one folder; a single one has it for itself. A scratch folder is always one node's.
+    let is_shared = config.cluster.is_on() && config.blobs.bucket().is_none();
+    let opened = if is_shared { blobs_beside(config, randomness) } else { blobs_alone(config, randomness) };
+    opened.with_context(|| match config.blobs.url.folder() {
+        Some(_) => format!("the media folder {} cannot be opened", path.display()),
+        None => format!("{} with the scratch folder {} cannot be opened", config.blobs.url, path.display()),
+    })
+}
+
+/// The blobs, if no server has them.
+pub(crate) fn blobs_alone(config: &Config, randomness: Arc<dyn Randomness>) -> Result<Blobs, BlobsError> {
+    let path = config.blobs_path();
+    Ok(match config.blobs.bucket() {
+        Some(bucket) => Objects::open(&bucket, &path, randomness)?.into(),
+        None => Files::open(&path, randomness)?.into(),
+    })
+}
+
+/// The blobs beside a server that may be running: for diagnosis.
+pub(crate) fn blobs_beside(config: &Config, randomness: Arc<dyn Randomness>) -> Result<Blobs, BlobsError> {
+    let path = config.blobs_path();
+    Ok(match config.blobs.bucket() {
+        Some(bucket) => Objects::open_shared(&bucket, &path, randomness)?.into(),
+        None => Files::open_shared(&path, randomness)?.into(),
+    })
+}
+
 /// Opens the repository: everything but HTTP.
 pub(crate) async fn repository(
     config: &Config,
@@ -97,11 +127,7 @@ pub(crate) async fn repository(
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
 ) -> anyhow::Result<Repository> {
-    let path = config.blobs_path();
-    // Several nodes have one folder; a single one has it for itself.
-    let open = if config.cluster.is_on() { Files::open_shared } else { Files::open };
-    let blobs = open(&path, Arc::clone(&randomness))
-        .with_context(|| format!("the media folder {} cannot be opened", path.display()))?;
+    let blobs = blobs(config, Arc::clone(&randomness))?;
     let records = records(config).await?;
     let cluster = match records.has_nodes() {
         true => Some(Cluster::join(&records, membership(config), Arc::clone(&randomness)).await?),
@@ -123,7 +149,7 @@ pub(crate) async fn repository(
         })
     });
     let servers = servers.collect::<anyhow::Result<Vec<_>>>()?;
-    let parts = Parts { records, blobs: blobs.into(), servers, federation, rules: rules(config), clock, randomness, cluster };
+    let parts = Parts { records, blobs, servers, federation, rules: rules(config), clock, randomness, cluster };
     Ok(Repository::open_all(parts).await?)
 }
 

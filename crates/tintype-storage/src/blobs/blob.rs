@@ -1,6 +1,7 @@
 //! A blob, and its bytes, wherever it is kept.
 
 use std::{
+    fs::File,
     ops::Range,
     pin::Pin,
     task::{Context, Poll},
@@ -9,13 +10,37 @@ use std::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 
-use super::{BlobFile, BlobsError, FileStream};
+use super::{BlobFile, BlobsError, FileStream, Object, ObjectStream};
 
 /// A blob that can be read as often as wanted.
 #[derive(Debug, Clone)]
 pub enum Blob {
     /// In a file.
     File(BlobFile),
+    /// In an object.
+    Object(Object),
+}
+
+/// A blob that is all on this machine.
+#[derive(Debug)]
+pub enum LocalBlob {
+    /// The file that it is kept in.
+    Kept(BlobFile),
+    /// A copy, which goes with this.
+    Copy(File),
+}
+
+impl LocalBlob {
+    /// A file of the caller's own, at its beginning.
+    ///
+    /// # Errors
+    /// [`BlobsError::Io`] if it can no longer be opened.
+    pub fn into_file(self) -> Result<File, BlobsError> {
+        match self {
+            Self::Kept(file) => file.reopen(),
+            Self::Copy(file) => Ok(file),
+        }
+    }
 }
 
 impl Blob {
@@ -24,10 +49,10 @@ impl Blob {
     ///
     /// # Errors
     /// [`BlobsError`] if they cannot be read.
-    #[expect(clippy::unused_async, reason = "a store that is far away is asked here")]
     pub async fn stream(&self, range: Range<u64>) -> Result<BlobStream, BlobsError> {
         match self {
             Self::File(file) => Ok(BlobStream::File(file.stream(range))),
+            Self::Object(object) => Ok(BlobStream::Object(Box::pin(object.begin(range)).await?)),
         }
     }
 
@@ -35,17 +60,18 @@ impl Blob {
     pub fn stream_later(&self, range: Range<u64>) -> BlobStream {
         match self {
             Self::File(file) => BlobStream::File(file.stream(range)),
+            Self::Object(object) => BlobStream::Object(object.stream(range)),
         }
     }
 
-    /// The whole blob as a file of this machine, for a thread that reads it.
+    /// The whole blob, of `size` bytes, as a file of this machine, for a thread that reads it.
     ///
     /// # Errors
-    /// [`BlobsError`] if it cannot be opened, or cannot be brought here.
-    #[expect(clippy::unused_async, reason = "from a store that is far away it is brought here")]
-    pub async fn file(&self) -> Result<BlobFile, BlobsError> {
+    /// [`BlobsError`] if it cannot be brought here.
+    pub async fn local(&self, size: u64) -> Result<LocalBlob, BlobsError> {
         match self {
-            Self::File(file) => Ok(file.clone()),
+            Self::File(file) => Ok(LocalBlob::Kept(file.clone())),
+            Self::Object(object) => Ok(LocalBlob::Copy(Box::pin(object.file(size)).await?)),
         }
     }
 }
@@ -55,6 +81,8 @@ impl Blob {
 pub enum BlobStream {
     /// Of a file.
     File(FileStream),
+    /// Of an object.
+    Object(ObjectStream),
 }
 
 impl Stream for BlobStream {
@@ -63,6 +91,7 @@ impl Stream for BlobStream {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match self.get_mut() {
             Self::File(stream) => stream.poll_next_unpin(context),
+            Self::Object(stream) => stream.poll_next_unpin(context),
         }
     }
 }

@@ -219,6 +219,39 @@ impl Files {
         Ok(location)
     }
 
+    /// Makes the marker of a blob that is kept elsewhere, before it is there. It is synced: there the folder does not tell.
+    pub(super) async fn mark(&self, blob: &Hashed) -> Result<Location, BlobsError> {
+        let location = Location::new(blob.sha256, &*self.randomness);
+        let (marker, folder) = (self.marker(&location), self.root.join("pending"));
+        run_blocking(move || {
+            File::create_new(marker)?;
+            sync_folder(&folder)
+        })
+        .await?;
+        Ok(location)
+    }
+
+    /// Removes the marker of a blob that is not kept elsewhere any more. That it is not there is no error.
+    pub(super) async fn unmark(&self, location: &Location) -> Result<(), BlobsError> {
+        let marker = self.marker(location);
+        run_blocking(move || remove_if_there(&marker)).await
+    }
+
+    /// The blobs that have a marker.
+    pub(super) async fn marked(&self) -> Result<Vec<Location>, BlobsError> {
+        let pending = self.root.join("pending");
+        let names = run_blocking(move || {
+            fs::read_dir(pending)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()
+        })
+        .await?;
+        Ok(names.iter().filter_map(|name| Location::parse(name.to_str()?)).collect())
+    }
+
+    /// A name that was never used before.
+    pub(super) fn random_name(&self) -> String {
+        random_name(&*self.randomness)
+    }
+
     /// A record names this blob now.
     pub async fn recorded(&self, location: &Location) {
         let marker = self.marker(location);
@@ -275,17 +308,8 @@ impl Files {
         partial: HashSet<PartialName>,
         is_recorded: impl AsyncFn(&Location) -> Result<bool, E>,
     ) -> Result<Sweep, E> {
-        let mut sweep = Sweep::default();
-        let (tmp, pending) = (self.root.join("tmp"), self.root.join("pending"));
-        sweep.temporary = run_blocking(move || remove_files(&tmp, |_| true)).await?;
-        let folder = self.root.join("partial");
-        let unknown = move |name: &str| PartialName::parse(name).is_none_or(|name| !partial.contains(&name));
-        sweep.partial = run_blocking(move || remove_files(&folder, unknown)).await?;
-        let names = run_blocking(move || {
-            fs::read_dir(pending)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()
-        })
-        .await?;
-        for location in names.iter().filter_map(|name| Location::parse(name.to_str()?)) {
+        let mut sweep = self.sweep_arriving(partial).await?;
+        for location in self.marked().await? {
             if is_recorded(&location).await? {
                 self.recorded(&location).await;
             } else {
@@ -294,6 +318,16 @@ impl Files {
             }
         }
         Ok(sweep)
+    }
+
+    /// Removes what a crash left of blobs that were arriving.
+    pub(super) async fn sweep_arriving(&self, partial: HashSet<PartialName>) -> Result<Sweep, BlobsError> {
+        let tmp = self.root.join("tmp");
+        let temporary = run_blocking(move || remove_files(&tmp, |_| true)).await?;
+        let folder = self.root.join("partial");
+        let unknown = move |name: &str| PartialName::parse(name).is_none_or(|name| !partial.contains(&name));
+        let partial = run_blocking(move || remove_files(&folder, unknown)).await?;
+        Ok(Sweep { temporary, partial, unrecorded: 0 })
     }
 
     /// Writes, reads back and removes a few bytes.

@@ -252,6 +252,17 @@ impl Incoming {
         .await
     }
 
+    /// All bytes as a file without a name, at its beginning. Nothing is synced.
+    pub(super) async fn into_file(mut self) -> Result<File, BlobsError> {
+        let mut temporary = self.write_all().await?;
+        run_blocking(move || {
+            temporary.file.rewind()?;
+            // Its name goes with its path.
+            Ok(temporary.file)
+        })
+        .await
+    }
+
     /// Writes what was gathered, syncs the file and leaves it where it is, to be opened again. Returns its size in
     /// bytes.
     ///

@@ -11,15 +11,17 @@ mod files;
 mod growing;
 mod incoming;
 mod location;
+mod objects;
 mod reader;
 mod store;
 
 pub use self::{
-    blob::{Blob, BlobStream},
+    blob::{Blob, BlobStream, LocalBlob},
     files::{Files, PartialName, Sweep},
     growing::{Growing, GrowingStream},
     incoming::{Hashed, Incoming},
     location::Location,
+    objects::{Addressing, Bucket, BucketCredentials, Object, ObjectStream, Objects},
     reader::{BlobFile, FileStream},
     store::Blobs,
 };
@@ -44,6 +46,12 @@ pub enum BlobsError {
     /// The upload that was read while it arrived has broken off.
     #[error("the upload broke off while it was read")]
     BrokenOff,
+    /// The object store does not answer, or cannot do it at the moment.
+    #[error("the object store is not available: {0}")]
+    Unavailable(String),
+    /// The object store refuses, or does what it should not: waiting does not help.
+    #[error("the object store failed: {0}")]
+    Store(String),
     /// The disk failed.
     #[error("the media folder failed: {0}")]
     Io(#[source] io::Error),

@@ -5,13 +5,15 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Blob, BlobsError, Files, Growing, Hashed, Incoming, Location, PartialName, Sweep};
+use super::{Blob, BlobsError, Files, Growing, Hashed, Incoming, Location, Objects, PartialName, Sweep};
 
 /// A store of blobs. Cheap to clone: all clones are the same one.
 #[derive(Debug, Clone)]
 pub enum Blobs {
     /// Files in a folder.
     Files(Files),
+    /// Objects of a bucket.
+    Objects(Objects),
 }
 
 impl From<Files> for Blobs {
@@ -20,11 +22,18 @@ impl From<Files> for Blobs {
     }
 }
 
+impl From<Objects> for Blobs {
+    fn from(objects: Objects) -> Self {
+        Self::Objects(objects)
+    }
+}
+
 impl Blobs {
     /// Where it is written what arrives.
     fn arriving(&self) -> &Files {
         match self {
             Self::Files(files) => files,
+            Self::Objects(objects) => objects.scratch(),
         }
     }
 
@@ -85,6 +94,7 @@ impl Blobs {
     pub async fn publish(&self, blob: Hashed) -> Result<Location, BlobsError> {
         match self {
             Self::Files(files) => files.publish(blob).await,
+            Self::Objects(objects) => objects.publish(blob).await,
         }
     }
 
@@ -101,6 +111,7 @@ impl Blobs {
     pub async fn read(&self, location: &Location) -> Result<Blob, BlobsError> {
         match self {
             Self::Files(files) => Ok(Blob::File(files.read(location).await?)),
+            Self::Objects(objects) => Ok(Blob::Object(objects.object(location))),
         }
     }
 
@@ -111,6 +122,7 @@ impl Blobs {
     pub async fn remove(&self, location: &Location) -> Result<(), BlobsError> {
         match self {
             Self::Files(files) => files.remove(location).await,
+            Self::Objects(objects) => objects.remove(location).await,
         }
     }
 
@@ -128,6 +140,7 @@ impl Blobs {
     ) -> Result<Sweep, E> {
         match self {
             Self::Files(files) => files.sweep(partial, is_recorded).await,
+            Self::Objects(objects) => objects.sweep(partial, is_recorded).await,
         }
     }
 
@@ -138,6 +151,18 @@ impl Blobs {
     pub async fn probe(&self) -> Result<(), BlobsError> {
         match self {
             Self::Files(files) => files.probe().await,
+            Self::Objects(objects) => objects.probe().await,
+        }
+    }
+
+    /// Whether blobs can be written and read at the moment, as cheaply as that can be known.
+    ///
+    /// # Errors
+    /// [`BlobsError`] for what does not work.
+    pub async fn ready(&self) -> Result<(), BlobsError> {
+        match self {
+            Self::Files(files) => files.probe().await,
+            Self::Objects(objects) => objects.ready().await,
         }
     }
 }

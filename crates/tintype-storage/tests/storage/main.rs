@@ -1,6 +1,7 @@
-//! The storage, on real databases and real files. What is about records is tested twice, once on each engine.
+//! The storage, on real databases and real files. What is about records is tested twice, once on each
+//! engine; what is about blobs, in a folder and in a bucket.
 
-#![expect(clippy::duplicate_mod, reason = "the same tests on two engines")]
+#![expect(clippy::duplicate_mod, reason = "the same tests on two engines, and on two stores")]
 
 /// The tests of records, and what only SQLite has to show.
 #[path = "."]
@@ -30,5 +31,25 @@ mod postgres {
     mod records;
 }
 
-mod blobs;
-mod growing;
+mod files;
+mod objects;
+
+/// The tests of blobs, in a folder.
+#[path = "."]
+mod blobs_in_files {
+    #[path = "in_files.rs"]
+    mod support;
+
+    mod blobs;
+    mod growing;
+}
+
+/// The tests of blobs, in a bucket.
+#[path = "."]
+mod blobs_in_objects {
+    #[path = "in_objects.rs"]
+    pub mod support;
+
+    mod blobs;
+    mod growing;
+}

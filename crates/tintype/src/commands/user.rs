@@ -6,10 +6,7 @@ use anyhow::{Context as _, bail};
 use serde_json::json;
 use tintype_domain::{Clock as _, OsRandomness, SystemClock, UserId};
 use tintype_repository::erase_alone;
-use tintype_storage::{
-    blobs::{BlobsError, Files},
-    records::Erasure,
-};
+use tintype_storage::{blobs::BlobsError, records::Erasure};
 use tokio::time::sleep;
 
 use super::{ConfigFile, block_on};
@@ -50,14 +47,13 @@ pub(super) fn run(command: &Command) -> anyhow::Result<ExitCode> {
 
 /// Asks for it, and has the server do it that runs; where none runs, or none any more, does it.
 async fn erase(config: &Config, user: &UserId) -> anyhow::Result<Erasure> {
-    let path = config.blobs_path();
     let records = wiring::records(config).await?;
     records.request_erasure(user.to_owned(), SystemClock.now()).await?;
     let erasure = loop {
-        match Files::open(&path, Arc::new(OsRandomness)) {
-            Ok(blobs) => break erase_alone(&records, &blobs.into(), user, &SystemClock).await?,
+        match wiring::blobs_alone(config, Arc::new(OsRandomness)) {
+            Ok(blobs) => break erase_alone(&records, &blobs, user, &SystemClock).await?,
             Err(BlobsError::InUse(_)) => {}
-            Err(error) => bail!("the media folder {} cannot be opened: {error}", path.display()),
+            Err(error) => bail!("{} cannot be opened: {error}", config.blobs.url),
         }
         if let Some(done) = records.find_erasure(user).await?.filter(|erasure| erasure.finished_at.is_some()) {
             break done;

@@ -4,25 +4,34 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use url::Url;
+use tintype_storage::blobs::{Addressing, Bucket, BucketCredentials};
+use url::{Host, Url};
 
 use super::report::Report;
 use super::values::{BlobsUrl, ByteSize, Secret, path, web_url};
+
+/// What most services that are not Amazon's sign for.
+const DEFAULT_REGION: &str = "us-east-1";
 
 /// Where the bytes are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BlobsConfig {
-    /// "file:path". "s3://bucket/prefix" is not supported by this version.
+    /// "file:path", or "s3://bucket/prefix" for a store that speaks S3.
     pub url: BlobsUrl,
     /// Bodies up to this size live in the database beside their record; at most 1MiB.
     pub inline_size: ByteSize,
+    /// With s3: where media is while it arrives, a folder on this machine's disk.
+    #[serde(deserialize_with = "path::required")]
+    pub scratch: PathBuf,
     /// The URL of the S3 service, if it is not Amazon's.
     #[serde(deserialize_with = "web_url::base")]
     #[schemars(with = "Option<String>")]
     pub endpoint: Option<Url>,
-    /// The region of the S3 bucket.
+    /// The region of the S3 bucket; Amazon's need it, for others it is "us-east-1" if it is not given.
     pub region: Option<String>,
+    /// Who signs requests to S3: a "key", which is given here, or whoever the "machine" says.
+    pub credentials: BlobsCredentials,
     /// The ID of the S3 key.
     pub access_key_id: Option<Secret>,
     /// A file that holds the ID of the S3 key.
@@ -37,13 +46,26 @@ pub struct BlobsConfig {
     pub path_style: bool,
 }
 
+/// Who signs requests to S3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum BlobsCredentials {
+    /// Whoever has the key that is configured.
+    Key,
+    /// Whoever AWS's variables and files, or the service of the cloud, say.
+    Machine,
+}
+
 impl Default for BlobsConfig {
     fn default() -> Self {
         Self {
             url: BlobsUrl::File("media".into()),
             inline_size: ByteSize::kib(64),
+            scratch: "scratch".into(),
             endpoint: None,
             region: None,
+            credentials: BlobsCredentials::Key,
             access_key_id: None,
             access_key_id_file: None,
             secret_access_key: None,
@@ -66,5 +88,77 @@ impl BlobsConfig {
         if self.inline_size > MAX_INLINE_SIZE {
             report.error("blobs.inline_size", format!("can be at most {MAX_INLINE_SIZE}, not {}", self.inline_size));
         }
+        if let BlobsUrl::S3 { .. } = self.url {
+            self.check_s3(report);
+        }
+    }
+
+    fn check_s3(&self, report: &mut Report) {
+        let keys = [("access_key_id", &self.access_key_id), ("secret_access_key", &self.secret_access_key)];
+        for (name, value) in keys {
+            match (self.credentials, value) {
+                (BlobsCredentials::Key, None) => report.error(
+                    &format!("blobs.{name}"),
+                    "is needed for s3; with credentials = \"machine\" the environment says it",
+                ),
+                (BlobsCredentials::Machine, Some(_)) => {
+                    report.error(&format!("blobs.{name}"), "has no effect with credentials = \"machine\"");
+                }
+                _ => {}
+            }
+        }
+        let Some(endpoint) = &self.endpoint else {
+            if self.region.is_none() {
+                report.error("blobs.region", "is needed for Amazon's S3; of another service give the endpoint");
+            }
+            return;
+        };
+        if !matches!(endpoint.path(), "" | "/") {
+            report.error("blobs.endpoint", "has a path; the bucket is named by the url, \"s3://bucket/prefix\"");
+        }
+        if !self.path_style && !matches!(endpoint.host(), Some(Host::Domain(name)) if name != "localhost") {
+            report
+                .error("blobs.path_style", "must be true: a bucket cannot be part of an address, only of a host name");
+        }
+    }
+
+    /// A line for each key that has no effect with the store that is configured.
+    pub(super) fn notes(&self) -> Vec<String> {
+        if let BlobsUrl::S3 { .. } = self.url {
+            return Vec::new();
+        }
+        let set = [
+            ("endpoint", self.endpoint.is_some()),
+            ("region", self.region.is_some()),
+            ("credentials", self.credentials != BlobsCredentials::Key),
+            ("access_key_id", self.access_key_id.is_some()),
+            ("secret_access_key", self.secret_access_key.is_some()),
+            ("path_style", self.path_style),
+        ];
+        let set = set.into_iter().filter(|(_, is_set)| *is_set);
+        set.map(|(name, _)| format!("blobs.{name} has no effect: the url is a folder's")).collect()
+    }
+
+    /// The bucket, if blobs are in one.
+    pub fn bucket(&self) -> Option<Bucket> {
+        let BlobsUrl::S3 { bucket, prefix } = &self.url else { return None };
+        let region = self.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned());
+        let endpoint = match &self.endpoint {
+            Some(endpoint) => endpoint.as_str().trim_end_matches('/').to_owned(),
+            None => format!("https://s3.{region}.amazonaws.com"),
+        };
+        let text = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
+        let credentials = match (self.credentials, text(&self.access_key_id), text(&self.secret_access_key)) {
+            (BlobsCredentials::Key, Some(id), Some(secret)) => BucketCredentials::Key { id, secret },
+            _ => BucketCredentials::Machine,
+        };
+        Some(Bucket {
+            name: bucket.clone(),
+            prefix: prefix.clone(),
+            endpoint,
+            region,
+            credentials,
+            addressing: if self.path_style { Addressing::Path } else { Addressing::Host },
+        })
     }
 }

@@ -79,6 +79,7 @@ fn from_tree(mut root: Node, environment: impl Iterator<Item = (String, String)>
         ConfigError { place, key: finding.key, message: finding.message }
     }));
     config.notes = notes;
+    config.notes.extend(config.blobs.notes());
     if errors.is_empty() { Ok(config) } else { Err(ConfigErrors::new(errors)) }
 }
 

@@ -39,7 +39,7 @@ use tintype_domain::ServerName;
 
 pub use asynchronous::AsyncConfig;
 pub use authentication::AuthenticationConfig;
-pub use blobs::BlobsConfig;
+pub use blobs::{BlobsConfig, BlobsCredentials};
 pub use cache::CacheConfig;
 pub use cluster::ClusterConfig;
 pub use database::DatabaseConfig;
@@ -196,9 +196,9 @@ impl Config {
         self.resolve(self.database.url.path())
     }
 
-    /// The folder of the blobs.
+    /// The folder of this machine where blobs arrive: where they stay, or, if they are in a bucket, the scratch folder.
     pub fn blobs_path(&self) -> PathBuf {
-        self.resolve(self.blobs.url.path())
+        self.resolve(self.blobs.url.folder().unwrap_or(&self.blobs.scratch))
     }
 
     /// The file of a server's signing key. A name that this server owns always has one: `NAME.signing.key` in

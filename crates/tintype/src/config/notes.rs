@@ -6,16 +6,7 @@
 use super::source::Node;
 
 /// Keys without effect, with what they are for.
-const WITHOUT_EFFECT: [(&str, &str); 8] = [
-    ("blobs.endpoint", "S3"),
-    ("blobs.region", "S3"),
-    ("blobs.access_key_id", "S3"),
-    ("blobs.access_key_id_file", "S3"),
-    ("blobs.secret_access_key", "S3"),
-    ("blobs.secret_access_key_file", "S3"),
-    ("blobs.path_style", "S3"),
-    ("proposals.stable", "proposals that are not accepted yet"),
-];
+const WITHOUT_EFFECT: [(&str, &str); 1] = [("proposals.stable", "proposals that are not accepted yet")];
 
 /// A line for each key that was set without effect.
 pub fn notes(root: &Node) -> Vec<String> {

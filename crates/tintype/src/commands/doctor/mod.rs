@@ -170,10 +170,16 @@ async fn database(config: &Config) -> Result<String, String> {
 
 async fn blobs(config: &Config) -> Result<String, String> {
     let path = config.blobs_path();
-    let files = Files::open_shared(&path, Arc::new(OsRandomness)).map_err(|error| error.to_string())?;
-    files.probe().await.map_err(|error| error.to_string())?;
-    let free = Files::free_space(&path).map_err(|error| error.to_string())?;
-    Ok(format!("{} can be written, read and removed; {} MiB are free", path.display(), free / (1024 * 1024)))
+    let blobs = wiring::blobs_beside(config, Arc::new(OsRandomness)).map_err(|error| error.to_string())?;
+    blobs.probe().await.map_err(|error| error.to_string())?;
+    let free = Files::free_space(&path).map_err(|error| error.to_string())? / (1024 * 1024);
+    Ok(match config.blobs.bucket() {
+        Some(bucket) => format!(
+            "{bucket:?}: objects can be written, read and removed; {free} MiB are free for what arrives, in {}",
+            path.display()
+        ),
+        None => format!("{} can be written, read and removed; {free} MiB are free", path.display()),
+    })
 }
 
 /// Whether the files of what was deleted go. Nobody can read them any more, but they should not be there.

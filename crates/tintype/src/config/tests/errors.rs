@@ -129,8 +129,31 @@ fn a_server_with_one_bracket_is_told_about_two() {
 fn what_this_version_cannot_do_is_refused_by_name() {
     let database = error_of("database", "url = \"postgres://u:hunter2@h/d\"");
     assert_eq!(database, "url: \"postgres://\" is not supported by this version; use \"sqlite:\"");
-    let blobs = error_of("blobs", "url = \"s3://bucket/prefix\"");
-    assert_eq!(blobs, "url: \"s3://\" is not supported by this version; use \"file:\"");
+}
+
+#[test]
+fn a_bucket_is_told_what_it_lacks() {
+    let text = "[blobs]\nurl = \"s3://bucket\"\naccess_key_id = \"id\"";
+    let expected = [
+        "tintype.toml:1: blobs.secret_access_key: is needed for s3; with credentials = \"machine\" the environment says it",
+        "tintype.toml:1: blobs.region: is needed for Amazon's S3; of another service give the endpoint",
+    ];
+    assert_eq!(errors(file(text)), expected);
+
+    let text = "[blobs]\nurl = \"s3://bucket\"\ncredentials = \"machine\"\nsecret_access_key = \"hunter2\"\n\
+                endpoint = \"http://127.0.0.1:9000/bucket\"";
+    let expected = [
+        "tintype.toml:4: blobs.secret_access_key: has no effect with credentials = \"machine\"",
+        "tintype.toml:5: blobs.endpoint: has a path; the bucket is named by the url, \"s3://bucket/prefix\"",
+        "tintype.toml:1: blobs.path_style: must be true: a bucket cannot be part of an address, only of a host name",
+    ];
+    let mut found = errors(file(text));
+    found.sort();
+    let mut expected = expected.map(str::to_owned);
+    expected.sort();
+    assert_eq!(found, expected);
+
+    assert!(file("[blobs]\nurl = \"s3://bucket\"\ncredentials = \"machine\"\nregion = \"eu-central-1\"").is_ok());
 }
 
 #[test]
@@ -210,6 +233,9 @@ fn values_that_make_no_sense_are_refused() {
         ("blobs", "url = \"media\""),
         ("blobs", "inline_size = \"1025KiB\""),
         ("blobs", "endpoint = \"s3.example.org\""),
+        ("blobs", "url = \"s3://bucket/../x\""),
+        ("blobs", "credentials = \"guess\""),
+        ("blobs", "scratch = \"\""),
         ("cache", "memory = -1"),
         ("cluster", "listen = \"127.0.0.1:8091\""),
         ("cluster", "listen = \"8091\""),

@@ -220,7 +220,7 @@ fn keys_without_effect_are_noted_only_where_they_are_set() {
     let text = "[limits]\nmax_upload_size = 1\nmax_remote_size = 1\n[ephemeral]\nmax_age = \"9d\"\n\
                 [blobs]\nregion = \"x\"";
     let config = file(text).unwrap();
-    let expected = ["accepted, has no effect in this version: blobs.region (S3)"];
+    let expected = ["blobs.region has no effect: the url is a folder's"];
     assert_eq!(config.notes(), expected);
     assert!(file("").unwrap().notes().is_empty());
 }

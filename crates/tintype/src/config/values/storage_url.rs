@@ -23,6 +23,13 @@ pub enum DatabaseUrl {
 pub enum BlobsUrl {
     /// `file:path`: a folder, relative to `data_dir`.
     File(PathBuf),
+    /// `s3://bucket/prefix`: a bucket, and what the names of its objects begin with.
+    S3 {
+        /// The name of the bucket.
+        bucket: String,
+        /// Without a slash at either end; may be empty.
+        prefix: String,
+    },
 }
 
 /// Why a text does not say where something is stored. Texts that may hold a password are not quoted.
@@ -46,6 +53,9 @@ pub enum ParseStorageUrlError {
     /// The URL has no host, no database or no bucket.
     #[error("not a valid URL; write {0:?}")]
     Malformed(&'static str),
+    /// A prefix that the names of objects should not have.
+    #[error("a prefix consists of letters, digits and !-_.*'(), with \"/\" between its parts")]
+    Prefix,
     /// A valid URL of a store that comes later.
     #[error("{0:?} is not supported by this version; use {1:?}")]
     NotSupported(&'static str, &'static str),
@@ -60,10 +70,12 @@ impl DatabaseUrl {
 }
 
 impl BlobsUrl {
-    /// The folder of the blobs, as it was written.
-    pub fn path(&self) -> &Path {
-        let Self::File(path) = self;
-        path
+    /// The folder of the blobs, as it was written; none if they are in a bucket.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::S3 { .. } => None,
+        }
     }
 }
 
@@ -99,12 +111,18 @@ impl FromStr for BlobsUrl {
         let Some(rest) = text.strip_prefix("s3://") else {
             return Err(ParseStorageUrlError::NotABlobStore);
         };
-        let bucket = rest.split('/').next().unwrap_or_default();
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let bucket_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
         if bucket.is_empty() || !bucket.bytes().all(bucket_byte) {
             return Err(ParseStorageUrlError::Malformed("s3://bucket/prefix"));
         }
-        Err(ParseStorageUrlError::NotSupported("s3://", "file:"))
+        let prefix = prefix.trim_end_matches('/');
+        let segment_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!-_.*'()".contains(&byte);
+        let is_segment = |text: &str| !matches!(text, "" | "." | "..") && text.bytes().all(segment_byte);
+        if !prefix.is_empty() && !prefix.split('/').all(is_segment) {
+            return Err(ParseStorageUrlError::Prefix);
+        }
+        Ok(Self::S3 { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
     }
 }
 
@@ -128,7 +146,11 @@ impl fmt::Display for DatabaseUrl {
 
 impl fmt::Display for BlobsUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "file:{}", self.path().display())
+        match self {
+            Self::File(path) => write!(formatter, "file:{}", path.display()),
+            Self::S3 { bucket, prefix } if prefix.is_empty() => write!(formatter, "s3://{bucket}"),
+            Self::S3 { bucket, prefix } => write!(formatter, "s3://{bucket}/{prefix}"),
+        }
     }
 }
 
@@ -145,7 +167,7 @@ mod tests {
         assert_eq!(database("sqlite:tintype.db"), Path::new("tintype.db"));
         assert_eq!(database("sqlite:/var/lib/t.db"), Path::new("/var/lib/t.db"));
         assert_eq!(database("sqlite:///var/lib/t.db"), Path::new("/var/lib/t.db"));
-        assert_eq!("file:media".parse::<BlobsUrl>().unwrap().path(), Path::new("media"));
+        assert_eq!("file:media".parse::<BlobsUrl>().unwrap().folder(), Some(Path::new("media")));
     }
 
     #[test]
@@ -153,7 +175,20 @@ mod tests {
         use ParseStorageUrlError::NotSupported;
         let postgres = "postgres://u:secret@host/db".parse::<DatabaseUrl>();
         assert_eq!(postgres, Err(NotSupported("postgres://", "sqlite:")));
-        assert_eq!("s3://bucket/prefix".parse::<BlobsUrl>(), Err(NotSupported("s3://", "file:")));
+    }
+
+    #[test]
+    fn a_bucket_may_have_a_prefix_of_several_parts() {
+        for (text, bucket, prefix) in
+            [("s3://b", "b", ""), ("s3://b/", "b", ""), ("s3://my.b-1/a/b_c/", "my.b-1", "a/b_c")]
+        {
+            let url: BlobsUrl = text.parse().unwrap();
+            assert_eq!(url, BlobsUrl::S3 { bucket: bucket.to_owned(), prefix: prefix.to_owned() });
+            assert_eq!(url.to_string().parse::<BlobsUrl>().unwrap(), url);
+        }
+        for text in ["s3://b/../x", "s3://b//x", "s3://b/a b", "s3://b/x?y", "s3://b/%2e", "s3://b/a/./b"] {
+            assert_eq!(text.parse::<BlobsUrl>(), Err(ParseStorageUrlError::Prefix), "{text}");
+        }
     }
 
     #[test]
