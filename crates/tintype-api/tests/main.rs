@@ -16,6 +16,7 @@ mod legacy;
 mod lifecycle;
 mod limits;
 mod linked;
+mod object_store;
 mod races;
 mod restricted;
 mod serve;

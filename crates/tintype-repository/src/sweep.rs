@@ -32,7 +32,8 @@ pub(crate) const AFTER_A_FAILURE: Duration = Duration::from_secs(10);
 /// Reservations swept in one transaction.
 const AT_ONCE: u32 = 500;
 
-/// Of what others left who are gone. Files are looked at only where there are no other nodes: theirs may be among them.
+/// Of what others left who are gone. Where there are other nodes a folder of blobs is left alone, since their files may be
+/// among them, and so is what is recorded of uploads that were interrupted elsewhere.
 pub(crate) async fn what_a_crash_left(
     records: &Records,
     blobs: &Blobs,
@@ -43,12 +44,15 @@ pub(crate) async fn what_a_crash_left(
     records.abandon_attachments(now).await?;
     // Whoever was bringing an upload is gone.
     records.release_all().await?;
-    if others > 0 {
+    let alone = others == 0;
+    if !alone && !blobs.arrive_apart() {
         return Ok(());
     }
     let mut partial = HashSet::new();
     for (name, size) in records.partials().await? {
-        if size == 0 {
+        if !alone {
+            partial.insert(name);
+        } else if size == 0 {
             // What may be in its file was recorded nowhere: it goes, and what was said of the upload stays.
         } else if blobs.cut_partial(&name, size).await? {
             partial.insert(name);

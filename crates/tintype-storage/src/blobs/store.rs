@@ -37,6 +37,11 @@ impl Blobs {
         }
     }
 
+    /// Whether blobs arrive in a folder that only this node writes to.
+    pub fn arrive_apart(&self) -> bool {
+        matches!(self, Self::Objects(_))
+    }
+
     /// Begins a blob.
     ///
     /// # Errors
