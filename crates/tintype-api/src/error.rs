@@ -249,7 +249,7 @@ impl From<&StorageError> for MatrixError {
                 "M_UNKNOWN",
                 "The media repository's disk is full; the server's administrator has to make room",
             ),
-            StorageError::Blobs(BlobsError::Unavailable(_)) => Self::new(
+            StorageError::Unavailable(_) | StorageError::Blobs(BlobsError::Unavailable(_)) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "M_UNKNOWN",
                 "The media repository's store does not answer at the moment; try again",
@@ -459,4 +459,17 @@ pub(crate) fn unrecognized(status: StatusCode) -> MatrixError {
             _ => "There is no such endpoint here",
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storage_that_is_away_is_503_and_may_be_asked_again() {
+        let error = StorageError::Unavailable("the database is away".to_owned());
+        let response = MatrixError::from(&error).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "5");
+    }
 }

@@ -46,7 +46,7 @@ use std::{
     net::IpAddr,
     num::NonZeroUsize,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -58,7 +58,7 @@ use tintype_domain::{Clock, Mxc, OwnedServerName, Randomness, Requester, ServerN
 use tintype_federation::Federation;
 use tintype_homeserver::{Credentials, Homeserver};
 use tintype_storage::{
-    blobs::{Blobs, BlobsError},
+    blobs::{Blobs, BlobsError, Location},
     records::{MediaAge, MediaEndpoint, MediaRequestOutcome, Naming, Records, RecordsError, ThumbnailKey},
 };
 use tintype_thumbnails::Pool;
@@ -141,6 +141,9 @@ pub enum StorageError {
     /// The disk is full.
     #[error("the disk is full")]
     DiskFull,
+    /// Where things are kept cannot be reached, and may be a moment later. What was to be written may have been written.
+    #[error("the storage is away: {0}")]
+    Unavailable(String),
     /// The records failed.
     #[error(transparent)]
     Records(RecordsError),
@@ -153,6 +156,9 @@ impl From<RecordsError> for StorageError {
     fn from(error: RecordsError) -> Self {
         match error {
             RecordsError::DiskFull => Self::DiskFull,
+            error @ (RecordsError::Unavailable(_) | RecordsError::OutcomeUnknown(_)) => {
+                Self::Unavailable(error.to_string())
+            }
             error => Self::Records(error),
         }
     }
@@ -231,6 +237,8 @@ struct Inner {
     heard: watch::Sender<()>,
     turns: Turns,
     sights: Sights,
+    /// Files of uploads of which it is not known whether they were recorded.
+    unsettled: Mutex<Vec<Location>>,
     /// Held by whoever removes files of what was deleted.
     removing: tokio::sync::Mutex<()>,
     /// Whether somebody is about to.
@@ -288,6 +296,7 @@ impl Repository {
             heard: watch::Sender::default(),
             turns: Turns::default(),
             sights: Sights::default(),
+            unsettled: Mutex::default(),
             removing: tokio::sync::Mutex::default(),
             removal_is_due: AtomicBool::new(false),
             asking: tokio::sync::Mutex::default(),
@@ -324,6 +333,7 @@ impl Repository {
         };
         let inner = Arc::new(inner);
         sweep::what_expires(&inner);
+        sweep::what_is_not_known(&inner);
         sweep::what_is_due(&inner);
         stream::read_rooms(&inner);
         Ok(Self(inner))

@@ -295,11 +295,31 @@ impl Repository {
     }
 
     /// After a failure it is not certain that nothing was committed: the records are asked before anything is removed.
-    /// If they do not answer either, the blob keeps its marker, and the sweep at the next start asks again.
+    /// If they do not answer either, the blob keeps its marker and is asked about again, in a while or at the next start.
     pub(crate) async fn discard_if_unrecorded(&self, location: &Location) {
-        if let Ok(false) = self.0.records.is_recorded(location).await {
+        if self.settle_blob(location).await.is_err() {
+            self.0.unsettled.lock().expect("nobody panics with it").push(location.clone());
+        }
+    }
+
+    /// Asks again about the blobs of which it is not known whether they were recorded.
+    pub(crate) async fn settle_blobs(&self) -> Result<(), RecordsError> {
+        loop {
+            let Some(location) = self.0.unsettled.lock().expect("nobody panics with it").pop() else { return Ok(()) };
+            if let Err(error) = self.settle_blob(&location).await {
+                self.0.unsettled.lock().expect("nobody panics with it").push(location);
+                return Err(error);
+            }
+        }
+    }
+
+    async fn settle_blob(&self, location: &Location) -> Result<(), RecordsError> {
+        if self.0.records.is_recorded(location).await? {
+            self.0.blobs.recorded(location).await;
+        } else {
             self.discard(location).await;
         }
+        Ok(())
     }
 
     fn over_quota(&self) -> ReceiveError {

@@ -109,7 +109,24 @@ pub(crate) fn what_expires(inner: &Arc<Inner>) {
             if let Err(error) = count(&inner).await {
                 tracing::warn!(%error, "requests for media could not be counted; it is tried again");
             }
+            if let Err(error) = Repository(Arc::clone(&inner)).settle_blobs().await {
+                tracing::warn!(%error, "it is not known whether an upload was recorded; its file is kept, and it is asked again");
+            }
             remove_unneeded(&inner).await;
+        }
+    });
+}
+
+/// Believes nothing any more that is remembered of records, each time that the database went away during a commit: it may
+/// have changed them, and nobody was told.
+pub(crate) fn what_is_not_known(inner: &Arc<Inner>) {
+    let Some(mut unknown) = inner.records.unknown_outcomes() else { return };
+    let observed: Observed = Arc::downgrade(inner);
+    inner.background.while_open(async move {
+        while unknown.changed().await.is_ok() {
+            let Some(inner) = observed.upgrade() else { return };
+            inner.media.invalidate_all();
+            inner.thumbnails.invalidate_all();
         }
     });
 }

@@ -285,7 +285,7 @@ impl TestServer {
     /// # Panics
     /// If the records cannot be read.
     pub async fn recorded_requests(&self) -> Vec<MediaRequests> {
-        let records = Records::open_sqlite(&self.config.database_path()).await.expect("the database can be opened");
+        let records = Records::open_sqlite(&self.database_path()).await.expect("the database can be opened");
         let rows = records.media_requests_since(0).await.expect("the requests can be read");
         records.close().await;
         rows
@@ -340,7 +340,7 @@ impl TestServer {
 
     /// The file of the database.
     pub(crate) fn database_path(&self) -> PathBuf {
-        self.config.database_path()
+        self.config.database_path().expect("tests that look into the database have SQLite")
     }
 
     /// The data folder.
@@ -410,7 +410,7 @@ impl TestServer {
             created_at: self.clock.now(),
         };
         // As `tintype token` does it: beside the running server.
-        let records = Records::open_sqlite(&self.config.database_path()).await.expect("the database can be opened");
+        let records = Records::open_sqlite(&self.database_path()).await.expect("the database can be opened");
         records.insert_token(record).await.expect("the token can be kept");
         records.close().await;
         Client::new(Target::Tcp(self.address()), Some(token))

@@ -22,13 +22,15 @@ use tintype_repository::{
 };
 use tintype_storage::{
     blobs::{Blobs, BlobsError, Files, Objects},
-    records::{Quota, Records},
+    records::{PostgresDatabase, Quota, Records},
 };
 use tintype_thumbnails::Limits;
 
 use tokio::runtime::Handle;
 
-use crate::config::{self, ByteSize, Config, Duration as ConfigDuration, FreezeAt, Limit, Proposal, Rate};
+use crate::config::{
+    self, ByteSize, Config, DatabaseUrl, Duration as ConfigDuration, FreezeAt, Limit, PostgresUrl, Proposal, Rate,
+};
 
 /// Creates the folder so that only its owner can look into it: small media is in the database's file.
 pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
@@ -37,11 +39,26 @@ pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
 
 /// Opens the records, and brings them up to date.
 pub(crate) async fn records(config: &Config) -> anyhow::Result<Records> {
-    let path = config.database_path();
+    let path = match &config.database.url {
+        DatabaseUrl::Sqlite(path) => config.resolve(path),
+        DatabaseUrl::Postgres(url) => {
+            let records = Records::open_postgres(postgres(config, url)).await;
+            return records.with_context(|| format!("the database {url} cannot be opened"));
+        }
+    };
     if let Some(folder) = path.parent() {
         create_private(folder).with_context(|| format!("{} cannot be created", folder.display()))?;
     }
     Records::open_sqlite(&path).await.with_context(|| format!("the database {} cannot be opened", path.display()))
+}
+
+/// How the database is connected to.
+pub(crate) fn postgres(config: &Config, url: &PostgresUrl) -> PostgresDatabase {
+    PostgresDatabase {
+        url: url.expose_in(&config.data_dir).expose().to_owned(),
+        password: config.database.password.as_ref().map(|password| password.expose().to_owned()),
+        max_connections: config.database.max_connections,
+    }
 }
 
 /// How long it may take to connect to one address of another server.
@@ -235,7 +252,7 @@ fn rules(config: &Config) -> Rules {
     let rate = |rate: Rate| tintype_repository::Rate { per_second: rate.per_second, burst: rate.burst };
     Rules {
         max_upload_size: limits.max_upload_size.bytes(),
-        inline_size: usize::try_from(config.blobs.inline_size.bytes()).unwrap_or(usize::MAX),
+        inline_size: usize::try_from(config.inline_size()).unwrap_or(usize::MAX),
         quota: Quota {
             bytes: limits.max_user_bytes.value().map_or(u64::MAX, ByteSize::bytes),
             media: match limits.max_user_media {

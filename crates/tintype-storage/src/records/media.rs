@@ -10,7 +10,7 @@ use super::{
     usage::{Usage, signed},
 };
 use crate::blobs::Location;
-use crate::records::sql::{Connection, Engine, query_as};
+use crate::records::sql::{Connection, Engine, query, query_as};
 
 /// What is known of a stored piece of media.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,15 +171,41 @@ impl Records {
         self.write(media).await
     }
 
-    /// Whether a record names the bytes at this location.
+    /// Whether a record names the bytes at this location, once and for all: of a transaction that is under way and would name
+    /// them, also one whose connection was lost, the end is waited for.
     ///
     /// # Errors
-    /// [`RecordsError`] if the database fails.
+    /// [`RecordsError`] if the database fails. Then nothing is known.
     pub async fn is_recorded(&self, location: &Location) -> Result<bool, RecordsError> {
+        self.write(IsRecorded(location.clone())).await
+    }
+}
+
+struct IsRecorded(Location);
+
+impl Statement for IsRecorded {
+    type Output = bool;
+
+    async fn run(&self, connection: &mut Connection) -> Result<bool, RecordsError> {
+        let Self(location) = self;
+        let hash = location.content_hash();
+        if connection.engine() == Engine::Postgres {
+            // Whoever inserts the same hash holds its place in the index until they have committed or are gone, and we wait
+            // for that here. Nobody else ever sees this row.
+            let place = query(
+                "INSERT INTO blobs (sha256, size, location, refs) VALUES ($1, 0, $2, 0) ON CONFLICT (sha256) DO NOTHING",
+            );
+            let place = place.bind(&hash.as_bytes()[..]).bind(location.as_str());
+            if place.execute(&mut *connection).await?.rows_affected() == 1 {
+                let leave = query("DELETE FROM blobs WHERE sha256 = $1");
+                leave.bind(&hash.as_bytes()[..]).execute(&mut *connection).await?;
+                return Ok(false);
+            }
+        }
         let row: Option<(i64,)> = query_as("SELECT CAST(1 AS BIGINT) FROM blobs WHERE sha256 = $1 AND location = $2")
-            .bind(&location.content_hash().as_bytes()[..])
+            .bind(&hash.as_bytes()[..])
             .bind(location.as_str())
-            .fetch_optional(&self.readers)
+            .fetch_optional(connection)
             .await?;
         Ok(row.is_some())
     }

@@ -15,6 +15,7 @@ mod leases;
 mod linked;
 mod media;
 mod media_requests;
+mod moving;
 mod naming;
 mod nodes;
 mod postgres;
@@ -39,7 +40,7 @@ mod writer;
 use std::{fs::File, io, path::Path, time::Duration};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::watch};
 
 pub use self::{
     appservice::{Applied, ApplyTransaction, TransactionOutcome},
@@ -56,8 +57,10 @@ pub use self::{
     linked::{Link, LinkedEvent},
     media::{Body, FoundMedia, InsertMedia, InsertOutcome, MediaRecord, NewAudience, NewBlob, NewLifetime},
     media_requests::{MediaAge, MediaEndpoint, MediaRequestOutcome, MediaRequests},
+    moving::{Move, MoveError, MoveProgress},
     naming::{Naming, Unnamed, UnnamedFate},
     nodes::{DEAD_AFTER, NodeId, NodeRecord, RegisterNode, RegisterOutcome},
+    postgres::PostgresDatabase,
     redactions::{PendingRedaction, RedactedEvent, RedactionTry, Removed},
     remote::{EvictRemote, Evicted, InsertRemote, RemoteKey, RemoteResponse, RemoteSource, RemoteUsage},
     reservations::{
@@ -78,7 +81,7 @@ pub use self::{
 use self::{
     nodes::Nodes,
     postgres::Transactions,
-    sql::{Readers, query},
+    sql::{Readers, query_as},
     writer::{Statement, Writer},
 };
 
@@ -100,6 +103,17 @@ pub enum RecordsError {
     /// The database does not answer, or answered with an error.
     #[error("the database failed: {0}")]
     Database(#[source] sqlx::Error),
+    /// The database cannot be reached, or has no time for us. Nothing was written; it may answer a moment later.
+    #[error("the database is away: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// The database went away while it committed. What was to be written may be there, or not.
+    #[error("the database went away during a commit, of which it is not known whether it took effect: {0}")]
+    OutcomeUnknown(#[source] sqlx::Error),
+    /// An installation is being moved into this database, and is not here yet.
+    #[error(
+        "an installation is being moved here and is not complete: run `tintype migrate` with the same --from and --to again"
+    )]
+    UnfinishedMove,
     /// A row holds what this program would never write.
     #[error("the database holds an inconsistent row: {0}")]
     Inconsistent(String),
@@ -116,9 +130,10 @@ impl From<sqlx::Error> for RecordsError {
         // SQLITE_FULL, and SQLITE_IOERR_WRITE/_SHMSIZE, which is how ENOSPC shows on the WAL and its index.
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         match code.as_deref() {
-            Some("13" | "778" | "4874") => Self::DiskFull,
+            Some("13" | "778" | "4874" | postgres::DISK_FULL) => Self::DiskFull,
             _ => match error {
                 sqlx::Error::PoolClosed => Self::Closed,
+                error if postgres::is_away(&error) => Self::Unavailable(error),
                 error => Self::Database(error),
             },
         }
@@ -182,14 +197,14 @@ impl Records {
         Ok(Self { readers: Readers::Sqlite(readers), writing: Writing::Sqlite(writer), nodes: None })
     }
 
-    /// Opens the PostgreSQL database at `url`, and applies the migrations.
+    /// Opens a PostgreSQL database, and applies the migrations.
     ///
     /// Its connections live on the runtime that this is called on.
     ///
     /// # Errors
     /// [`RecordsError`] if it cannot be reached or a migration fails.
-    pub async fn open_postgres(url: &str) -> Result<Self, RecordsError> {
-        let pool = postgres::open(url).await?;
+    pub async fn open_postgres(database: impl Into<PostgresDatabase>) -> Result<Self, RecordsError> {
+        let pool = postgres::open(database.into()).await?;
         let runtime = Handle::current();
         let transactions = Transactions::new(pool.clone(), runtime.clone());
         let nodes = Some(Nodes::new(&pool, &runtime));
@@ -201,7 +216,7 @@ impl Records {
     /// # Errors
     /// [`RecordsError`] if it cannot.
     pub async fn ping(&self) -> Result<(), RecordsError> {
-        query("SELECT 1").execute(&self.readers).await?;
+        let _: (i64,) = query_as("SELECT CAST(1 AS BIGINT)").fetch_one(&self.readers).await?;
         Ok(())
     }
 
@@ -214,6 +229,15 @@ impl Records {
         match &self.writing {
             Writing::Sqlite(writer) => writer.checkpoint().await,
             Writing::Postgres(_) => Ok(true),
+        }
+    }
+
+    /// Changes each time that the database went away while it committed a write ([`RecordsError::OutcomeUnknown`]). None for
+    /// SQLite, which does not go away.
+    pub fn unknown_outcomes(&self) -> Option<watch::Receiver<()>> {
+        match &self.writing {
+            Writing::Sqlite(_) => None,
+            Writing::Postgres(transactions) => Some(transactions.unknown_outcomes()),
         }
     }
 

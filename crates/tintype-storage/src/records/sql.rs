@@ -6,15 +6,17 @@
 //! [`Connection`] or the [`Readers`] that it is given to. Rows are read by column type, which both engines agree on.
 //! Where a text has to differ, [`Connection::engine`] tells which one is meant.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, io, time::Duration};
 
 use sqlx::{
-    FromRow, PgPool, Postgres, SqliteConnection, SqlitePool,
+    Connection as _, FromRow, PgPool, Postgres, SqliteConnection, SqlitePool,
     pool::PoolConnection,
     postgres::{PgConnection, PgRow},
     sqlite::SqliteRow,
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
+
+use super::postgres::{ANSWER_TIMEOUT, PING_TIMEOUT, is_dead};
 
 /// Whose dialect is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +42,14 @@ impl Connection {
         match self {
             Self::Sqlite(_) => Engine::Sqlite,
             Self::Postgres(_) => Engine::Postgres,
+        }
+    }
+
+    /// It does not go back to where it came from: nobody knows what state it is in.
+    pub(super) fn close_on_drop(&mut self) {
+        match self {
+            Self::Sqlite(_) => {}
+            Self::Postgres(connection) => connection.close_on_drop(),
         }
     }
 }
@@ -70,6 +80,33 @@ pub(super) async fn acquire(pool: &PgPool, runtime: &Handle) -> Result<PoolConne
     let pool = pool.clone();
     let acquired = runtime.spawn(async move { pool.acquire().await }).await;
     acquired.unwrap_or(Err(sqlx::Error::PoolClosed))
+}
+
+/// A connection that has just answered: for whoever met a dead one.
+pub(super) async fn acquire_alive(pool: &PgPool, runtime: &Handle) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+    let pool = pool.clone();
+    let acquired = runtime.spawn(async move {
+        loop {
+            let mut connection = pool.acquire().await?;
+            match in_time(PING_TIMEOUT, connection.ping()).await {
+                Ok(()) => return Ok(connection),
+                Err(error) => tracing::debug!(%error, "a connection to the database was dead"),
+            }
+            connection.close_on_drop();
+        }
+    });
+    acquired.await.unwrap_or(Err(sqlx::Error::PoolClosed))
+}
+
+/// The answer to a statement.
+async fn answered<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    in_time(ANSWER_TIMEOUT, answer).await
+}
+
+/// What comes in time; else the way to the database is taken for cut.
+async fn in_time<T>(time: Duration, answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    let late = |_| Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database did not answer in time")));
+    timeout(time, answer).await.unwrap_or_else(late)
 }
 
 /// Where a statement is run.
@@ -170,14 +207,23 @@ pub(super) fn query_as<'q>(sql: &'static str) -> Query<'q> {
     query(sql)
 }
 
+/// PostgreSQL has no NUL in a text, and refuses it: what has one is kept, and looked for, with U+FFFD in its place. Nothing
+/// that Matrix gives a meaning to has a NUL in it.
+fn without_nul(text: Cow<'_, str>) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { text }
+}
+
 /// Gives the values to one of sqlx's queries, of either engine.
 macro_rules! bound {
-    ($query:expr, $values:expr) => {{
+    ($query:expr, $values:expr) => {
+        bound!($query, $values, |text| text)
+    };
+    ($query:expr, $values:expr, $text:expr) => {{
         let mut query = $query;
         for value in $values {
             query = match value {
                 Value::Integer(value) => query.bind(value),
-                Value::Text(value) => query.bind(value),
+                Value::Text(value) => query.bind(value.map($text)),
                 Value::Bytes(value) => query.bind(value),
             };
         }
@@ -185,17 +231,28 @@ macro_rules! bound {
     }};
 }
 
-/// Runs the statement as sqlx's `$query` does, on the engine of the place.
+/// Runs the statement as sqlx's `$query` does, on the engine of the place. One that only reads is repeated where the
+/// connection turns out to be dead.
 macro_rules! run {
     ($statement:expr, $place:expr, $query:path, $method:ident) => {{
         let Query { sql, values } = $statement;
         match $place {
             Place::Sqlite(connection) => bound!($query(sql), values).$method(connection).await,
             Place::SqliteReaders(pool) => bound!($query(sql), values).$method(pool).await,
-            Place::Postgres(connection) => bound!($query(sql), values).$method(connection).await,
+            Place::Postgres(connection) => answered(bound!($query(sql), values, without_nul).$method(connection)).await,
             Place::PostgresReaders(pool, runtime) => {
                 let mut connection = acquire(pool, runtime).await?;
-                bound!($query(sql), values).$method(&mut *connection).await
+                let read = answered(bound!($query(sql), values.clone(), without_nul).$method(&mut *connection)).await;
+                match read {
+                    Err(error) if is_dead(&error) => {
+                        tracing::debug!(%error, "a connection to the database was dead; the question is repeated");
+                        connection.close_on_drop();
+                        drop(connection);
+                        let mut connection = acquire_alive(pool, runtime).await?;
+                        answered(bound!($query(sql), values, without_nul).$method(&mut *connection)).await
+                    }
+                    read => read,
+                }
             }
         }
     }};
@@ -208,16 +265,22 @@ impl<'q> Query<'q> {
         self
     }
 
-    /// Runs it; what it gives is not read.
+    /// Runs it; what it gives is not read. It is not repeated, since it may write.
     pub(super) async fn execute(self, place: impl Into<Place<'_>>) -> Result<Executed, sqlx::Error> {
         let Query { sql, values } = self;
         let rows = match place.into() {
             Place::Sqlite(connection) => bound!(sqlx::query(sql), values).execute(connection).await?.rows_affected(),
             Place::SqliteReaders(pool) => bound!(sqlx::query(sql), values).execute(pool).await?.rows_affected(),
-            Place::Postgres(connection) => bound!(sqlx::query(sql), values).execute(connection).await?.rows_affected(),
+            Place::Postgres(connection) => {
+                answered(bound!(sqlx::query(sql), values, without_nul).execute(connection)).await?.rows_affected()
+            }
             Place::PostgresReaders(pool, runtime) => {
                 let mut connection = acquire(pool, runtime).await?;
-                bound!(sqlx::query(sql), values).execute(&mut *connection).await?.rows_affected()
+                let executed = answered(bound!(sqlx::query(sql), values, without_nul).execute(&mut *connection)).await;
+                if executed.as_ref().is_err_and(is_dead) {
+                    connection.close_on_drop();
+                }
+                executed?.rows_affected()
             }
         };
         Ok(Executed { rows })

@@ -80,6 +80,7 @@ fn from_tree(mut root: Node, environment: impl Iterator<Item = (String, String)>
     }));
     config.notes = notes;
     config.notes.extend(config.blobs.notes());
+    config.notes.extend(notes::of_values(&root, &config));
     if errors.is_empty() { Ok(config) } else { Err(ConfigErrors::new(errors)) }
 }
 
@@ -95,6 +96,7 @@ fn server_keys(root: &Node, config: &Config) -> Vec<String> {
 
 /// Fills what follows from other values, and reads the files of secrets.
 fn complete(config: &mut Config, server_keys: &[String], report: &mut Report) {
+    config.database.read_secrets(report);
     config.blobs.read_secrets(report);
     config.cluster.read_secrets(report);
     for (server, key) in config.server.iter_mut().zip(server_keys) {
@@ -106,6 +108,7 @@ fn complete(config: &mut Config, server_keys: &[String], report: &mut Report) {
 fn check(config: &Config, server_keys: &[String], report: &mut Report) {
     config.http.check(report);
     config.telemetry.check(&config.http, report);
+    config.database.check(report);
     config.blobs.check(report);
     config.cluster.check(&config.database.url, report);
     config.authentication.check(report);

@@ -57,7 +57,7 @@ pub use telemetry::{LogFormat, TelemetryConfig};
 pub use thumbnails::ThumbnailsConfig;
 pub use values::{
     BlobsUrl, ByteSize, DatabaseUrl, Duration, FreezeAt, Limit, ListenAddress, ParseByteSizeError, ParseDurationError,
-    ParseFreezeAtError, ParseListenAddressError, ParseStorageUrlError, Rate, Secret,
+    ParseFreezeAtError, ParseListenAddressError, ParseStorageUrlError, PostgresUrl, Rate, Secret,
 };
 
 /// The server name of the standalone profile.
@@ -191,9 +191,21 @@ impl Config {
         self.data_dir.join(path)
     }
 
-    /// The file of the SQLite database.
-    pub fn database_path(&self) -> PathBuf {
-        self.resolve(self.database.url.path())
+    /// The file of the SQLite database; none where the records are in PostgreSQL.
+    pub fn database_path(&self) -> Option<PathBuf> {
+        match &self.database.url {
+            DatabaseUrl::Sqlite(path) => Some(self.resolve(path)),
+            DatabaseUrl::Postgres(_) => None,
+        }
+    }
+
+    /// Up to which size bodies are kept in the database, in bytes. In PostgreSQL none are: what was deleted would stay in
+    /// its files and its log for an unknown time.
+    pub fn inline_size(&self) -> u64 {
+        match self.database.url {
+            DatabaseUrl::Sqlite(_) => self.blobs.inline_size.bytes(),
+            DatabaseUrl::Postgres(_) => 0,
+        }
     }
 
     /// The folder of this machine where blobs arrive: where they stay, or, if they are in a bucket, the scratch folder.

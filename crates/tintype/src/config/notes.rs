@@ -3,7 +3,7 @@
 //! A file can thus be written for a later version too. What an operator would be misled by (a store that is not used, a
 //! port that stays closed) is an error instead.
 
-use super::source::Node;
+use super::{Config, DatabaseUrl, source::Node};
 
 /// Keys without effect, with what they are for.
 const WITHOUT_EFFECT: [(&str, &str); 1] = [("proposals.stable", "proposals that are not accepted yet")];
@@ -12,6 +12,22 @@ const WITHOUT_EFFECT: [(&str, &str); 1] = [("proposals.stable", "proposals that 
 pub fn notes(root: &Node) -> Vec<String> {
     let mut notes = Vec::new();
     collect(root, &mut notes);
+    notes
+}
+
+/// A line for each key that was set without effect because of another one's value.
+pub fn of_values(root: &Node, config: &Config) -> Vec<String> {
+    let mut notes = Vec::new();
+    let on_postgres = matches!(config.database.url, DatabaseUrl::Postgres(_));
+    if on_postgres && root.find("blobs.inline_size").is_some() {
+        notes
+            .push("has no effect with PostgreSQL, where no body is kept in the database: blobs.inline_size".to_owned());
+    }
+    for key in ["database.password", "database.password_file", "database.max_connections"] {
+        if !on_postgres && root.find(key).is_some() {
+            notes.push(format!("has no effect with SQLite: {key}"));
+        }
+    }
     notes
 }
 

@@ -165,7 +165,9 @@ async fn database(config: &Config) -> Result<String, String> {
     let records = wiring::records(config).await.map_err(|error| format!("{error:#}"))?;
     let answered = records.ping().await.map_err(|error| error.to_string());
     records.close().await;
-    answered.map(|()| format!("{} answers and is up to date", config.database_path().display()))
+    let shown =
+        config.database_path().map_or_else(|| config.database.url.to_string(), |path| path.display().to_string());
+    answered.map(|()| format!("{shown} answers and is up to date"))
 }
 
 async fn blobs(config: &Config) -> Result<String, String> {

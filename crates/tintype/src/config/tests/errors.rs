@@ -126,12 +126,6 @@ fn a_server_with_one_bracket_is_told_about_two() {
 }
 
 #[test]
-fn what_this_version_cannot_do_is_refused_by_name() {
-    let database = error_of("database", "url = \"postgres://u:hunter2@h/d\"");
-    assert_eq!(database, "url: \"postgres://\" is not supported by this version; use \"sqlite:\"");
-}
-
-#[test]
 fn a_bucket_is_told_what_it_lacks() {
     let text = "[blobs]\nurl = \"s3://bucket\"\naccess_key_id = \"id\"";
     let expected = [
@@ -154,6 +148,14 @@ fn a_bucket_is_told_what_it_lacks() {
     assert_eq!(found, expected);
 
     assert!(file("[blobs]\nurl = \"s3://bucket\"\ncredentials = \"machine\"\nregion = \"eu-central-1\"").is_ok());
+}
+
+#[test]
+fn a_password_of_the_database_has_one_place() {
+    let text = "[database]\nurl = \"postgres://u:hunter2@h/d\"\npassword = \"hunter2\"";
+    let found = errors(file(text));
+    let expected = "is given together with one in database.url; only one of them is possible";
+    assert_eq!(found, [format!("tintype.toml:3: database.password: {expected}")]);
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn relative_paths_start_at_the_data_folder() {
     let config = file(text).unwrap();
 
     assert_eq!(config.blobs_path(), Path::new("/var/lib/tintype/media"));
-    assert_eq!(config.database_path(), Path::new("/fast/tintype.db"));
+    assert_eq!(config.database_path().as_deref(), Some(Path::new("/fast/tintype.db")));
     let keys: Vec<Option<PathBuf>> = config.server.iter().map(|server| config.signing_key_path(server)).collect();
     let expected = ["/var/lib/tintype/example.org_8448.signing.key", "/var/lib/tintype/b.key"];
     assert_eq!(keys, [Some(expected[0].into()), Some(expected[1].into()), None]);
@@ -223,6 +223,17 @@ fn keys_without_effect_are_noted_only_where_they_are_set() {
     let expected = ["blobs.region has no effect: the url is a folder's"];
     assert_eq!(config.notes(), expected);
     assert!(file("").unwrap().notes().is_empty());
+}
+
+#[test]
+fn with_postgresql_no_body_is_kept_in_the_database() {
+    let config = file("[database]\nurl = \"postgres://t@h/d\"\n[blobs]\ninline_size = \"1KiB\"").unwrap();
+    assert_eq!(config.inline_size(), 0);
+    let note = "has no effect with PostgreSQL, where no body is kept in the database: blobs.inline_size";
+    assert_eq!(config.notes(), [note]);
+    assert_eq!(file("").unwrap().inline_size(), 64 * 1024);
+    let notes = file("[database]\nmax_connections = 3").unwrap().notes().to_owned();
+    assert_eq!(notes, ["has no effect with SQLite: database.max_connections"]);
 }
 
 #[test]

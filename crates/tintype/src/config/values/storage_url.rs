@@ -1,21 +1,21 @@
 //! Where records and bytes are kept, as URLs whose scheme names the store.
 //!
-//! The schemes of stores that this version cannot use yet are checked and then refused by name: taking them as a path,
-//! or ignoring them, would put the media somewhere else than the operator thinks.
+//! What is neither store's is refused: taking it as a path, or ignoring it, would put the media somewhere else than the
+//! operator thinks.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use url::Url;
-
-use super::text_value;
+use super::{postgres_url::PostgresUrl, text_value};
 
 /// Where the records are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {
     /// `sqlite:path`: a file, relative to `data_dir`.
     Sqlite(PathBuf),
+    /// `postgres://user@host/database`.
+    Postgres(PostgresUrl),
 }
 
 /// Where the bytes are.
@@ -56,17 +56,25 @@ pub enum ParseStorageUrlError {
     /// A prefix that the names of objects should not have.
     #[error("a prefix consists of letters, digits and !-_.*'(), with \"/\" between its parts")]
     Prefix,
-    /// A valid URL of a store that comes later.
-    #[error("{0:?} is not supported by this version; use {1:?}")]
-    NotSupported(&'static str, &'static str),
-}
-
-impl DatabaseUrl {
-    /// The path of the database's file, as it was written.
-    pub fn path(&self) -> &Path {
-        let Self::Sqlite(path) = self;
-        path
-    }
+    /// A parameter of a database URL that is not known.
+    #[error("there is no parameter {name:?}; there are {}", known.join(", "))]
+    UnknownParameter {
+        /// What was written.
+        name: String,
+        /// What there is.
+        known: &'static [&'static str],
+    },
+    /// An `sslmode` that there is not.
+    #[error("there is no sslmode {mode:?}; there are {}", known.join(", "))]
+    UnknownSslMode {
+        /// What was written.
+        mode: String,
+        /// What there is.
+        known: &'static [&'static str],
+    },
+    /// A password where it would be shown.
+    #[error("the password follows the user's name, or stands in database.password or database.password_file")]
+    PasswordAsParameter,
 }
 
 impl BlobsUrl {
@@ -83,7 +91,6 @@ impl FromStr for DatabaseUrl {
     type Err = ParseStorageUrlError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const FORM: &str = "postgres://user@host/database";
         if let Some(rest) = text.strip_prefix("sqlite:") {
             if rest == ":memory:" {
                 return Err(ParseStorageUrlError::InMemory);
@@ -93,11 +100,7 @@ impl FromStr for DatabaseUrl {
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             return Err(ParseStorageUrlError::NotADatabase);
         }
-        let url = Url::parse(text).map_err(|_| ParseStorageUrlError::Malformed(FORM))?;
-        if url.path().trim_matches('/').is_empty() {
-            return Err(ParseStorageUrlError::Malformed(FORM));
-        }
-        Err(ParseStorageUrlError::NotSupported("postgres://", "sqlite:"))
+        PostgresUrl::parse(text).map(Self::Postgres)
     }
 }
 
@@ -140,7 +143,10 @@ fn path(scheme: &'static str, rest: &str) -> Result<PathBuf, ParseStorageUrlErro
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "sqlite:{}", self.path().display())
+        match self {
+            Self::Sqlite(path) => write!(formatter, "sqlite:{}", path.display()),
+            Self::Postgres(url) => url.fmt(formatter),
+        }
     }
 }
 
@@ -154,7 +160,12 @@ impl fmt::Display for BlobsUrl {
     }
 }
 
-text_value!(DatabaseUrl, "DatabaseUrl", "^(sqlite:|postgres(ql)?://).+", ["sqlite:tintype.db"]);
+text_value!(
+    DatabaseUrl,
+    "DatabaseUrl",
+    "^(sqlite:|postgres(ql)?://).+",
+    ["sqlite:tintype.db", "postgres://tintype@localhost/tintype"]
+);
 text_value!(BlobsUrl, "BlobsUrl", "^(file:|s3://).+", ["file:media"]);
 
 #[cfg(test)]
@@ -163,18 +174,11 @@ mod tests {
 
     #[test]
     fn a_path_follows_the_scheme_with_or_without_slashes() {
-        let database = |text: &str| text.parse::<DatabaseUrl>().unwrap().path().to_owned();
-        assert_eq!(database("sqlite:tintype.db"), Path::new("tintype.db"));
-        assert_eq!(database("sqlite:/var/lib/t.db"), Path::new("/var/lib/t.db"));
-        assert_eq!(database("sqlite:///var/lib/t.db"), Path::new("/var/lib/t.db"));
+        let database = |text: &str| text.parse::<DatabaseUrl>().unwrap();
+        assert_eq!(database("sqlite:tintype.db"), DatabaseUrl::Sqlite("tintype.db".into()));
+        assert_eq!(database("sqlite:/var/lib/t.db"), DatabaseUrl::Sqlite("/var/lib/t.db".into()));
+        assert_eq!(database("sqlite:///var/lib/t.db"), DatabaseUrl::Sqlite("/var/lib/t.db".into()));
         assert_eq!("file:media".parse::<BlobsUrl>().unwrap().folder(), Some(Path::new("media")));
-    }
-
-    #[test]
-    fn stores_of_later_versions_are_refused_by_name() {
-        use ParseStorageUrlError::NotSupported;
-        let postgres = "postgres://u:secret@host/db".parse::<DatabaseUrl>();
-        assert_eq!(postgres, Err(NotSupported("postgres://", "sqlite:")));
     }
 
     #[test]
@@ -195,16 +199,13 @@ mod tests {
     fn malformed_urls_are_refused_without_quoting_their_password() {
         for text in ["postgres://u:hunter2@host", "postgres://u:hunter2@:99999/x", "mysql://u:hunter2@h/d", "hunter2"] {
             let error = text.parse::<DatabaseUrl>().unwrap_err();
-            assert!(!error.to_string().contains("hunter2") && !matches!(error, ParseStorageUrlError::NotSupported(..)));
+            assert!(!error.to_string().contains("hunter2"), "{error}");
         }
         for text in ["", "sqlite:", "sqlite://", "sqlite::memory:", "sqlite:x.db?mode=ro"] {
             assert!(text.parse::<DatabaseUrl>().is_err(), "{text:?}");
         }
         for text in ["", "file:", "s3://", "s3:///prefix", "s3://a b/c", "media"] {
-            assert!(
-                !matches!(text.parse::<BlobsUrl>(), Ok(_) | Err(ParseStorageUrlError::NotSupported(..))),
-                "{text:?}"
-            );
+            assert!(text.parse::<BlobsUrl>().is_err(), "{text:?}");
         }
     }
 }
