@@ -419,7 +419,8 @@ impl TestServer {
 
 async fn launch(config: &Config, clock: &Arc<ManualClock>) -> anyhow::Result<Server> {
     let start = Server::start(config, Arc::<ManualClock>::clone(clock) as Arc<dyn Clock>, None);
-    timeout(PATIENCE, start).await?
+    // A large future: the configuration, the records and the store are opened in it.
+    timeout(PATIENCE, Box::pin(start)).await?
 }
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {

@@ -145,10 +145,11 @@ pub(crate) async fn repository(
     randomness: Arc<dyn Randomness>,
 ) -> anyhow::Result<Repository> {
     let blobs = blobs(config, Arc::clone(&randomness))?;
-    let records = records(config).await?;
-    let cluster = match records.has_nodes() {
-        true => Some(Cluster::join(&records, membership(config), Arc::clone(&randomness)).await?),
-        false => None,
+    let records = Box::pin(records(config)).await?;
+    let cluster = if records.has_nodes() {
+        Some(Box::pin(Cluster::join(&records, membership(config), Arc::clone(&randomness))).await?)
+    } else {
+        None
     };
     let servers = config.server.iter().map(|server| {
         let accounts = match &server.homeserver {

@@ -33,16 +33,15 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = arguments.file.load()?;
-    match (&arguments.from, &arguments.to) {
-        (Some(from), Some(to)) => block_on(move_records(&config, from, to))?,
-        _ => {
-            block_on(async {
-                // Opening applies the migrations.
-                wiring::records(&config).await?.close().await;
-                Ok(())
-            })?;
-            println!("the database is up to date");
-        }
+    if let (Some(from), Some(to)) = (&arguments.from, &arguments.to) {
+        block_on(move_records(&config, from, to))?;
+    } else {
+        block_on(async {
+            // Opening applies the migrations.
+            wiring::records(&config).await?.close().await;
+            Ok(())
+        })?;
+        println!("the database is up to date");
     }
     Ok(ExitCode::SUCCESS)
 }
