@@ -184,6 +184,7 @@ async fn what_is_not_there_is_known_before_anything_is_read_and_a_missing_bucket
 
     let outcome = read(&elsewhere, &nowhere, 0..5).await;
     assert!(matches!(outcome, Err(BlobsError::Store(_))), "{outcome:?}");
+    assert!(matches!(elsewhere.ready().await, Err(BlobsError::Store(_))));
 }
 
 #[tokio::test]

@@ -12,13 +12,16 @@ const NO_SUCH_KEY: &str = "NoSuchKey";
 /// about its objects.
 pub(super) fn blobs_error(error: &Error, location: Option<&Location>) -> BlobsError {
     match (error.kind(), location) {
-        (ErrorKind::NotFound, Some(location)) if error.message().contains(NO_SUCH_KEY) => {
-            BlobsError::NotFound(location.clone())
-        }
+        (_, Some(location)) if is_no_such_key(error) => BlobsError::NotFound(location.clone()),
         (ErrorKind::RateLimited, _) => BlobsError::Unavailable(outline(error)),
         _ if error.is_temporary() => BlobsError::Unavailable(outline(error)),
         _ => BlobsError::Store(outline(error)),
     }
+}
+
+/// Whether the store says that there is no such object.
+pub(super) fn is_no_such_key(error: &Error) -> bool {
+    error.kind() == ErrorKind::NotFound && error.message().contains(NO_SUCH_KEY)
 }
 
 /// The error in one line, with its causes.

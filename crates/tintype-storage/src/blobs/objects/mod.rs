@@ -242,8 +242,10 @@ impl Objects {
     /// [`BlobsError`] if one of them does not.
     pub(super) async fn ready(&self) -> Result<(), BlobsError> {
         self.0.scratch.probe().await?;
-        match self.0.store.stat("probe/ready").await {
-            Err(error) if error.kind() != opendal::ErrorKind::NotFound => Err(blobs_error(&error, None)),
+        // Of an object that is not there. Its absence has to be said in words, which an answer to HEAD has none of: a bucket
+        // that is not there is another matter.
+        match self.0.store.read_with("probe/ready").range(0..1).await {
+            Err(error) if !error::is_no_such_key(&error) => Err(blobs_error(&error, None)),
             _ => Ok(()),
         }
     }
