@@ -3,7 +3,7 @@
 //! A file can thus be written for a later version too. What an operator would be misled by (a store that is not used, a
 //! port that stays closed) is an error instead.
 
-use super::{Config, DatabaseUrl, source::Node};
+use super::{Config, DatabaseConfig, DatabaseUrl, source::Node};
 
 /// Keys without effect, with what they are for.
 const WITHOUT_EFFECT: [(&str, &str); 1] = [("proposals.stable", "proposals that are not accepted yet")];
@@ -23,8 +23,14 @@ pub fn of_values(root: &Node, config: &Config) -> Vec<String> {
         notes
             .push("has no effect with PostgreSQL, where no body is kept in the database: blobs.inline_size".to_owned());
     }
-    for key in ["database.password", "database.password_file", "database.max_connections"] {
-        if !on_postgres && root.find(key).is_some() {
+    // The default file says how many there are by default.
+    let asks_for_connections = config.database.max_connections != DatabaseConfig::default().max_connections;
+    for (key, is_meant) in [
+        ("database.password", true),
+        ("database.password_file", true),
+        ("database.max_connections", asks_for_connections),
+    ] {
+        if !on_postgres && is_meant && root.find(key).is_some() {
             notes.push(format!("has no effect with SQLite: {key}"));
         }
     }

@@ -129,8 +129,8 @@ fn a_server_with_one_bracket_is_told_about_two() {
 fn a_bucket_is_told_what_it_lacks() {
     let text = "[blobs]\nurl = \"s3://bucket\"\naccess_key_id = \"id\"";
     let expected = [
-        "tintype.toml:1: blobs.secret_access_key: is needed for s3; with credentials = \"machine\" the environment says it",
         "tintype.toml:1: blobs.region: is needed for Amazon's S3; of another service give the endpoint",
+        "tintype.toml:1: blobs.secret_access_key: is needed for s3; with credentials = \"machine\" the environment says it",
     ];
     assert_eq!(errors(file(text)), expected);
 
