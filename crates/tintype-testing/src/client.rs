@@ -208,12 +208,9 @@ impl Request {
     }
 
     /// Sends the request and reads no more than the status of the answer: what is asked for again and again until it is
-    /// gone may go, and be cut, while its bytes are on their way.
-    ///
-    /// # Panics
-    /// If there is no answer.
-    pub async fn status(self) -> u16 {
-        self.open().await.status()
+    /// gone may go while its bytes are on their way, and then the connection is cut. None if it was cut before the answer.
+    pub async fn status(self) -> Option<u16> {
+        self.open_or_end().await.map(|receiving| receiving.status())
     }
 
     /// Sends it as [`Request::open`] does; nothing if the server ends the connection without an answer.

@@ -62,8 +62,9 @@ impl World {
     }
 
     /// How somebody is answered who asks for this media.
+    /// The status of a download; 0 if it was cut before it was answered.
     async fn status(&self, client: &Client, mxc: &Mxc) -> u16 {
-        client.get(paths::download(mxc)).status().await
+        client.get(paths::download(mxc)).status().await.unwrap_or(0)
     }
 
     async fn is_unreadable(&self, mxc: &Mxc) -> bool {

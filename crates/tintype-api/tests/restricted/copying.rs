@@ -47,7 +47,7 @@ async fn a_copy_stays_when_its_source_goes() {
     let copied = copy(&alice, &source).await;
 
     server.advance(Duration::from_mins(5));
-    let gone = async |mxc: &Mxc| alice.get(paths::download(mxc)).status().await == 404;
+    let gone = async |mxc: &Mxc| alice.get(paths::download(mxc)).status().await == Some(404);
     until("the source is swept", async || gone(&source).await).await;
 
     assert_eq!(alice.get(paths::download(&copied)).await.bytes()[..], pattern(LARGE)[..]);

@@ -16,7 +16,7 @@ async fn is_there(client: &Client, mxc: &Mxc) -> bool {
 
 /// Waits until a sweep has removed this.
 async fn is_swept(client: &Client, mxc: &Mxc) {
-    until("it is swept", async || client.get(paths::download(mxc)).status().await == 404).await;
+    until("it is swept", async || client.get(paths::download(mxc)).status().await == Some(404)).await;
 }
 
 #[tokio::test]

@@ -188,7 +188,7 @@ async fn what_breaks_off_takes_no_room_while_a_reader_does_not_notice() {
     let mut stream = growing.stream(0, None);
     write(&mut incoming, &growing, &pattern(2 * MIB)).await;
     next(&mut stream).await.unwrap().unwrap();
-    assert_eq!(open_below(folder.path()), before + 2);
+    assert!(open_below(folder.path()) > before);
 
     growing.break_off();
     drop(incoming);

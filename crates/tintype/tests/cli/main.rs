@@ -2,6 +2,7 @@
 
 mod appservice;
 mod config;
+mod deploy;
 mod doctor;
 mod installation;
 mod legacy;
