@@ -428,7 +428,7 @@ async fn conclude(
     match concluded {
         Concluded::Attached(media) | Concluded::Freed(media) => {
             for mxc in &media {
-                inner.waiting.call(mxc);
+                inner.call(mxc);
             }
         }
         Concluded::Unknown => tracing::info!(id, "it is unknown what became of a request that attaches media"),

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use tintype_domain::{Audience, ContentHash, Lifetime, Timestamp};
 use tintype_storage::{
     blobs::{Incoming, PartialName},
-    records::{Body, Fulfil, InsertMedia, InsertOutcome, MediaKind, NewAudience, NewBlob, Partial},
+    records::{Basis, Body, Fulfil, InsertMedia, InsertOutcome, MediaKind, NewAudience, NewBlob, Partial},
 };
 
 use crate::{
@@ -81,6 +81,9 @@ impl Attempt {
     pub(crate) fn new(held: Held, labels: Labels, length: Option<u64>, kept_as: Option<PartialName>) -> Self {
         let may_end = held.reservation.kind != MediaKind::Kept;
         let life = may_end.then(|| held.repository().0.lives.enter(&held.mxc));
+        if let Some(life) = &life {
+            life.rests_on(Basis::Arriving);
+        }
         Self(Some(State {
             life,
             held,
@@ -265,7 +268,7 @@ impl State {
             // It was deleted while this was made ready; who has seen it meanwhile is told by its life.
             inner.arrivals.broke_off(&self.held.mxc);
         }
-        inner.waiting.call_for_beginning(&self.held.mxc);
+        inner.call_for_beginning(&self.held.mxc);
         self.readable = Readable::Yes;
     }
 
@@ -285,7 +288,7 @@ impl State {
                 }
                 inner.arrivals.finished(&self.held.mxc);
                 inner.metrics.fulfilled();
-                inner.waiting.call(&self.held.mxc);
+                inner.call(&self.held.mxc);
                 self.held.fulfilled();
             }
             Err(_) => self.give_up().await,

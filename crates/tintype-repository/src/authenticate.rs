@@ -81,12 +81,17 @@ impl Repository {
         asker: &Asker<'_>,
     ) -> Result<Arc<User>, AuthenticateError> {
         let key = key(server, credentials);
-        if let Some(known) = self.0.tokens.get(&key).await
+        if !self.0.is_deaf()
+            && let Some(known) = self.0.tokens.get(&key).await
             && self.0.endings.none_since(known.since, &known.user)
         {
             return Ok(Arc::clone(&known.user));
         }
         self.0.limiters.check_address(Action::Authenticate, asker.address)?;
+        if self.0.is_deaf() {
+            // What is being asked now may have been asked before something that was not heard.
+            self.0.tokens.invalidate(&key).await;
+        }
         loop {
             // Boxed: the future of a question to a homeserver is large, and almost no request has one.
             let known = Box::pin(self.recognised(key, server, credentials, asker)).await?;
@@ -117,9 +122,10 @@ impl Repository {
     }
 
     /// Forgets whose tokens these are: sessions were ended, and maybe these. What is being found out at this moment is not
-    /// believed either.
-    pub fn forget_tokens(&self, tokens: &TokensOf) {
-        self.0.endings.note(tokens);
+    /// believed either. When this returns the other nodes are told.
+    pub async fn forget_tokens(&self, tokens: &TokensOf) {
+        self.0.sessions_ended(tokens);
+        self.0.told().await;
     }
 
     /// The same, without believing what an earlier answer said: for what cannot be taken back.

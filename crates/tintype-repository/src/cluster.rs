@@ -4,7 +4,10 @@
 //! declared dead is so for good: a node that finds out that it was, because it was paused or cut off, enters anew under
 //! another number, and what it held under the old one is not its own any more.
 
+mod hearing;
 mod heart;
+mod voice;
+mod word;
 
 use std::{
     sync::{
@@ -14,15 +17,24 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use self::word::Word;
+use self::{hearing::Hearing, voice::Voice};
 use tintype_domain::Randomness;
 use tintype_storage::records::{
     LeaseOutcome, NodeId, NodeRecord, Records, RecordsError, RegisterNode, RegisterOutcome,
 };
-use tokio::{runtime::Handle, sync::watch, time::sleep};
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 /// How often it is looked whether those that are here are alive, while a node waits for them to leave.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How long a node that leaves tries to tell the others what it knows.
+const TELL_WITHIN: Duration = Duration::from_secs(2);
 
 /// How this node takes part.
 #[derive(Clone)]
@@ -102,6 +114,8 @@ struct Shared {
     /// The number of this node; another one after it was declared dead.
     me: AtomicI64,
     others: Mutex<Vec<Node>>,
+    voice: Voice,
+    hearing: Hearing,
     /// Counts how often a node was gone that had been there.
     gone: watch::Sender<u64>,
     closing: CancellationToken,
@@ -133,6 +147,8 @@ impl Cluster {
             runtime: Handle::current(),
             me: AtomicI64::new(0),
             others: Mutex::default(),
+            voice: Voice::default(),
+            hearing: Hearing::new(),
             gone: watch::Sender::default(),
             closing: CancellationToken::new(),
         });
@@ -142,6 +158,9 @@ impl Cluster {
             shared.saw(nodes);
         }
         heart::beat(&shared);
+        if shared.membership.advertise.is_some() {
+            voice::speak(&shared);
+        }
         Ok(Self(shared))
     }
 
@@ -201,8 +220,67 @@ impl Cluster {
         }
     }
 
+    /// Changes when a node is gone that was there: whatever it was about to tell will not be told.
+    pub(crate) fn gone(&self) -> watch::Receiver<u64> {
+        self.0.gone.subscribe()
+    }
+
+    /// Whether there may be others.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.0.membership.advertise.is_some()
+    }
+
+    pub(crate) fn records(&self) -> &Records {
+        &self.0.records
+    }
+
+    /// Tells the others, soon.
+    pub(crate) fn say(&self, word: &Word) {
+        if self.is_shared() {
+            self.0.voice.say(word);
+        }
+    }
+
+    /// Resolves when all that was said before is committed.
+    pub(crate) async fn told(&self) {
+        if self.is_shared() {
+            self.0.voice.told().await;
+        }
+    }
+
+    /// Whether what this node remembers may be wrong.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.0.hearing.is_deaf()
+    }
+
+    /// Everything is heard that was told until this node told itself that it was so late.
+    pub(crate) fn heard(&self, at: u64) {
+        self.0.hearing.heard(at);
+    }
+
+    /// Words may have been missed.
+    pub(crate) fn missed_words(&self) {
+        self.0.hearing.missed();
+    }
+
+    /// Whether words may have been missed, and nothing was heard since.
+    pub(crate) fn has_missed_words(&self) -> bool {
+        self.0.hearing.has_missed()
+    }
+
+    /// How often everything was forgotten.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.0.hearing.epoch()
+    }
+
+    /// What was looked up before is not to be remembered.
+    pub(crate) fn next_epoch(&self) {
+        self.0.hearing.next_epoch();
+    }
+
     /// Leaves: what this node held is free.
     pub(crate) async fn leave(&self) {
+        let _ = timeout(TELL_WITHIN, self.told()).await;
         self.0.closing.cancel();
         if let Err(error) = self.0.records.deregister_node(self.node()).await {
             tracing::warn!(%error, "this node could not say that it leaves; the others will see that it is gone");

@@ -64,6 +64,7 @@ impl Repository {
             DeleteOutcome::Deleted { .. } => self.0.metrics.deleted(1),
         }
         self.0.ended(&mxc);
+        self.0.told().await;
         if let DeleteOutcome::Deleted { partial: Some(name) } = &outcome {
             self.discard_partial(name).await;
         }

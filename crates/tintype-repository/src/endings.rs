@@ -30,6 +30,8 @@ pub(crate) struct Moment(u64);
 /// The last ending of each whose tokens may still be remembered.
 pub(crate) struct Endings {
     now: AtomicU64,
+    /// The last time that it was not known whose sessions had ended.
+    everybody: AtomicU64,
     users: Cache<OwnedUserId, Moment>,
     servers: Cache<OwnedServerName, Moment>,
 }
@@ -41,6 +43,7 @@ impl Endings {
         let time = remembered.saturating_add(MARGIN);
         Self {
             now: AtomicU64::new(0),
+            everybody: AtomicU64::new(0),
             users: Cache::builder().time_to_live(time).build(),
             servers: Cache::builder().time_to_live(time).build(),
         }
@@ -61,6 +64,12 @@ impl Endings {
         }
     }
 
+    /// Sessions may have ended of which nothing is known.
+    pub(crate) fn note_all(&self) {
+        let moment = self.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.everybody.fetch_max(moment, Ordering::SeqCst);
+    }
+
     /// Whether none of this user's sessions was ended since then.
     pub(crate) fn none_since(&self, since: Moment, user: &User) -> bool {
         // Nearly always nothing was ended at all.
@@ -68,7 +77,10 @@ impl Endings {
             return true;
         }
         let before = |ending: Option<Moment>| ending.is_none_or(|ending| ending <= since);
-        before(self.users.get(&user.user_id)) && before(self.servers.get(user.user_id.server_name()))
+        let everybody = Moment(self.everybody.load(Ordering::SeqCst));
+        everybody <= since
+            && before(self.users.get(&user.user_id))
+            && before(self.servers.get(user.user_id.server_name()))
     }
 }
 
@@ -91,6 +103,17 @@ mod tests {
         let before = endings.now();
 
         endings.note(&TokensOf::User(alice.user_id.clone()));
+
+        assert!(!endings.none_since(before, &alice));
+        assert!(endings.none_since(endings.now(), &alice));
+    }
+
+    #[test]
+    fn where_it_is_not_known_whose_sessions_ended_nothing_from_before_is_believed() {
+        let (endings, alice) = (endings(), user("@alice:a"));
+        let before = endings.now();
+
+        endings.note_all();
 
         assert!(!endings.none_since(before, &alice));
         assert!(endings.none_since(endings.now(), &alice));

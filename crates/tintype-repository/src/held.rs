@@ -120,7 +120,7 @@ impl Held {
             }
             // Those who wait go on waiting, unless its time comes while they do.
             if expires_at <= inner.clock.now() + inner.rules.max_wait {
-                inner.waiting.call(&mxc);
+                inner.call(&mxc);
             }
             ended.cancel();
             inner.arrivals.given_back(&mxc);

@@ -37,6 +37,7 @@ mod rules;
 mod said;
 mod stream;
 mod sweep;
+mod telling;
 mod thumbnail;
 mod unrestricted;
 mod visibility;
@@ -45,10 +46,7 @@ mod waiting;
 use std::{
     net::IpAddr,
     num::NonZeroUsize,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -332,6 +330,7 @@ impl Repository {
             frozen_from,
         };
         let inner = Arc::new(inner);
+        telling::listen(&inner);
         sweep::what_expires(&inner);
         sweep::what_is_not_known(&inner);
         sweep::what_is_due(&inner);
@@ -455,17 +454,6 @@ impl Inner {
     /// Whether the media of this server is kept here.
     fn is_ours(&self, mxc: &Mxc) -> bool {
         self.servers.iter().any(|server| server.name == mxc.server_name)
-    }
-
-    /// Media that is gone from the records is cut from those who read it, and those who wait for it look again.
-    fn ended(&self, mxc: &Mxc) {
-        self.log_holds_deleted.store(true, Ordering::Relaxed);
-        self.lives.end(mxc);
-        // After the end of its life: whoever puts it back, having looked before it went, sees that (`find_stored`). What is
-        // remembered of its thumbnails is found by nobody who does not find it first.
-        self.media.invalidate(mxc);
-        self.arrivals.broke_off(mxc);
-        self.waiting.call(mxc);
     }
 
     /// Whether media of this server can be another's. A name of ours in other letters is nobody's: names are compared

@@ -2,7 +2,7 @@
 //!
 //! Whoever reads enters first and looks into the records afterwards; whoever deletes commits first and ends afterwards. So
 //! a reader either finds nothing, or is here to be ended. In memory and of this process only: the records decide what
-//! there is.
+//! there is, and other nodes say when that changes (see `telling`).
 
 use std::{
     collections::HashMap,
@@ -10,6 +10,7 @@ use std::{
 };
 
 use tintype_domain::Mxc;
+use tintype_storage::records::Basis;
 use tokio_util::sync::CancellationToken;
 
 /// Entries after which those that nobody reads any more are looked for.
@@ -17,17 +18,39 @@ const TIDY_AT: usize = 1024;
 
 /// The life of a piece of ephemeral media, shared by all who read it.
 #[derive(Debug, Clone)]
-pub struct Life(Arc<CancellationToken>);
+pub struct Life(Arc<Token>);
+
+#[derive(Debug, Default)]
+struct Token {
+    over: CancellationToken,
+    /// What it goes on for, as far as that can be asked for again.
+    basis: Mutex<Option<Basis>>,
+}
+
+impl Token {
+    fn basis(&self) -> MutexGuard<'_, Option<Basis>> {
+        self.basis.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Life {
     /// Whether it has ended: not one byte more is to be given.
     pub(crate) fn is_over(&self) -> bool {
-        self.0.is_cancelled()
+        self.0.over.is_cancelled()
     }
 
     /// Resolves when it ends.
     pub(crate) async fn over(&self) {
-        self.0.cancelled().await;
+        self.0.over.cancelled().await;
+    }
+
+    /// This is what was found when it was entered for. Who found it otherwise before reads what is not so any more.
+    pub(crate) fn rests_on(&self, basis: Basis) {
+        let mut known = self.0.basis();
+        match &*known {
+            Some(before) if *before != basis && *before != Basis::Arriving => self.0.over.cancel(),
+            _ => *known = Some(basis),
+        }
     }
 }
 
@@ -39,7 +62,7 @@ pub(crate) struct Lives {
 
 #[derive(Default)]
 struct Entries {
-    tokens: HashMap<Mxc, Weak<CancellationToken>>,
+    tokens: HashMap<Mxc, Weak<Token>>,
     tidy_at: usize,
 }
 
@@ -47,14 +70,15 @@ impl Lives {
     /// Enters: from here on the end of this media is noticed.
     pub(crate) fn enter(&self, mxc: &Mxc) -> Life {
         let mut entries = self.entries();
-        if let Some(token) = entries.tokens.get(mxc).and_then(Weak::upgrade) {
+        if let Some(token) = entries.tokens.get(mxc).and_then(Weak::upgrade).filter(|token| !token.over.is_cancelled())
+        {
             return Life(token);
         }
         if entries.tokens.len() >= entries.tidy_at.max(TIDY_AT) {
             entries.tokens.retain(|_, token| token.strong_count() > 0);
             entries.tidy_at = 2 * entries.tokens.len();
         }
-        let token = Arc::new(CancellationToken::new());
+        let token = Arc::<Token>::default();
         entries.tokens.insert(mxc.clone(), Arc::downgrade(&token));
         Life(token)
     }
@@ -63,8 +87,26 @@ impl Lives {
     pub(crate) fn end(&self, mxc: &Mxc) {
         let token = self.entries().tokens.remove(mxc).and_then(|token| token.upgrade());
         if let Some(token) = token {
-            token.cancel();
+            token.over.cancel();
         }
+    }
+
+    /// What is read at this moment that rests on something.
+    pub(crate) fn running(&self) -> Vec<(Mxc, Basis)> {
+        let entries = self.entries();
+        let running = entries.tokens.iter().filter_map(|(mxc, token)| {
+            let basis = token.upgrade()?.basis().clone()?;
+            Some((mxc.clone(), basis))
+        });
+        running.collect()
+    }
+
+    /// Ends those who read this media for this reason, and tells whether there are any.
+    pub(crate) fn end_of(&self, mxc: &Mxc, basis: &Basis) -> bool {
+        let token = self.entries().tokens.get(mxc).and_then(Weak::upgrade);
+        let Some(token) = token.filter(|token| token.basis().as_ref() == Some(basis)) else { return false };
+        token.over.cancel();
+        true
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {

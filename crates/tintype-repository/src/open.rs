@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use tintype_domain::{Audience, Mxc, Requester, Timestamp};
 use tintype_storage::{
     blobs::{Blob, BlobsError, Location},
-    records::{Body, FoundMedia, MediaKind, MediaRecord, RecordsError, RemoteKey, Reservation},
+    records::{Basis, Body, FoundMedia, MediaKind, MediaRecord, RecordsError, RemoteKey, Reservation},
 };
 
 pub use self::error::{Misses, Missing, OpenError};
@@ -221,7 +221,7 @@ impl Repository {
         request: DownloadRequest,
         deadline: Timestamp,
     ) -> Result<Opened, OpenError> {
-        if let Some(record) = self.0.media.get(mxc) {
+        if let Some(record) = self.0.remembered(mxc) {
             return self.opened(caller, mxc, record).await;
         }
         match Box::pin(self.find(caller, mxc, request, deadline)).await? {
@@ -245,7 +245,7 @@ impl Repository {
         mxc: &Mxc,
         patience: Duration,
     ) -> Result<Arc<CachedMedia>, OpenError> {
-        if let Some(record) = self.0.media.get(mxc) {
+        if let Some(record) = self.0.remembered(mxc) {
             return self.unless_frozen(caller, mxc, record);
         }
         let request = DownloadRequest {
@@ -277,13 +277,14 @@ impl Repository {
     /// The record of media that is stored, whoever asks; none if there is none.
     pub(crate) async fn find_stored(&self, mxc: &Mxc) -> Result<Option<Arc<CachedMedia>>, RecordsError> {
         // Before the look: what is deleted after it is noticed.
-        let life = self.0.lives.enter(mxc);
+        let (life, epoch) = (self.0.lives.enter(mxc), self.0.epoch());
         let Some(found) = Box::pin(self.0.records.find_media(mxc)).await? else { return Ok(None) };
         if found.record.lifetime.is_over(self.0.clock.now()) {
             return Ok(None);
         }
         if found.record.lifetime.is_ephemeral() || found.record.audience.is_restricted() {
             // What can be deleted, or be seen by somebody else in a moment, is never answered from memory.
+            life.rests_on(Basis::Recorded { redacted_at: found.record.redacted_at });
             return Ok(Some(Arc::new(CachedMedia::ours(found, Some(life)))));
         }
         let cached = Arc::new(CachedMedia::ours(found, None));
@@ -292,6 +293,10 @@ impl Repository {
             // It was erased since the look, and may have been forgotten before it was put there.
             self.0.media.invalidate(mxc);
             return Ok(None);
+        }
+        if self.0.epoch() != epoch {
+            // Something may have happened to it that was not heard.
+            self.0.media.invalidate(mxc);
         }
         Ok(Some(cached))
     }
@@ -463,7 +468,7 @@ impl Repository {
 
     /// What there is of the media at this moment.
     async fn look(&self, mxc: &Mxc, wanted: Wanted) -> Result<Found, OpenError> {
-        if let Some(cached) = self.0.media.get(mxc) {
+        if let Some(cached) = self.0.remembered(mxc) {
             return Ok(Found::Stored(cached));
         }
         if wanted == Wanted::Beginning

@@ -155,11 +155,6 @@ impl Repository {
 }
 
 impl Inner {
-    /// Something became known of rooms or events: servers that wait for that are judged again.
-    pub(crate) fn heard_of_rooms(&self) {
-        self.heard.send_replace(());
-    }
-
     async fn judge(&self, server: &ServerName, mxc: &Mxc, event_id: &EventId) -> Result<Verdict, RecordsError> {
         let Some(event) = self.records.find_linked_event(event_id).await? else {
             return Ok(Verdict::Undecided("nothing is known of the event"));

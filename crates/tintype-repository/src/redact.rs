@@ -122,11 +122,11 @@ impl Repository {
         for event in redacted {
             tracing::debug!(event = %event.event_id, media = event.media.len(), copies = event.copies.len(), "redacted");
             for mxc in &event.media {
-                inner.lives.end(mxc);
-                inner.waiting.call(mxc);
+                inner.cut(mxc);
             }
             inner.forgotten(&event.copies).await;
         }
+        inner.told().await;
         if redacted.iter().any(|event| !event.copies.is_empty()) {
             self.remove_soon();
         }
@@ -302,6 +302,7 @@ impl Repository {
             self.0.ended(mxc);
         }
         self.0.forgotten(&removed.copies).await;
+        self.0.told().await;
         for partial in &removed.partials {
             self.discard_partial(partial).await;
         }
@@ -331,7 +332,7 @@ impl Inner {
     pub(crate) async fn forgotten(&self, copies: &[RemoteKey]) {
         for key in copies {
             self.forget(key).await;
-            self.lives.end(&key.mxc);
+            self.cut(&key.mxc);
         }
     }
 }

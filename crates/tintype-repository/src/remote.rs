@@ -17,7 +17,7 @@ use std::{
 use moka::sync::Cache;
 use tintype_domain::{Mxc, OwnedServerName, Timestamp};
 use tintype_federation::FetchError;
-use tintype_storage::records::{RecordsError, RemoteKey, RemoteResponse};
+use tintype_storage::records::{Basis, RecordsError, RemoteKey, RemoteResponse};
 use tokio::sync::watch;
 
 pub use self::error::RemoteError;
@@ -184,16 +184,24 @@ impl Repository {
     pub(crate) async fn find_kept(&self, key: &RemoteKey) -> Result<Option<Arc<CachedMedia>>, RecordsError> {
         loop {
             // Before the look: what goes after it is noticed.
-            let life = self.0.lives.enter(&key.mxc);
+            let (life, epoch) = (self.0.lives.enter(&key.mxc), self.0.epoch());
             let Some(found) = Box::pin(self.0.records.find_remote(key)).await? else { return Ok(None) };
             let lifetime = found.record.lifetime;
             if lifetime.is_over(self.0.clock.now()) {
                 return Ok(None);
             }
             let may_end = lifetime.is_ephemeral() || found.record.audience.is_restricted();
+            if may_end {
+                let (audience, redacted_at) = (found.record.audience.clone(), found.record.redacted_at);
+                life.rests_on(Basis::Kept { audience, redacted_at });
+            }
             let kept = CachedMedia::kept(key.clone(), found, may_end.then(|| life.clone()));
             let kept = self.remember(key, kept);
             if !life.is_over() {
+                if self.0.epoch() != epoch {
+                    // Something may have happened to it that was not heard.
+                    self.0.media.invalidate(&key.mxc);
+                }
                 return Ok(Some(kept));
             }
             // It went, or was restricted, between the look and now: this is not to be remembered.
@@ -259,7 +267,7 @@ impl Repository {
                 for key in &keys {
                     self.0.forget(key).await;
                 }
-                self.0.lives.end(mxc);
+                self.0.cut(mxc);
                 self.remove_soon();
             }
             Err(error) => {

@@ -78,7 +78,7 @@ impl Repository {
         let frozen = self.is_frozen(caller, &key.mxc, self.0.clock.now());
         if frozen || from_origin == FromOrigin::CachedOnly {
             // Nothing is fetched for this caller; and nobody else is to share in that.
-            let kept = match self.0.thumbnails.get(key).await {
+            let kept = match self.remembered_thumbnail(key).await {
                 Some(kept) => Some(kept),
                 None => self.kept_or_made(caller, key, request).await?,
             };
@@ -88,7 +88,7 @@ impl Repository {
                 _ => Err(ThumbnailsError::NotFound),
             };
         }
-        match self.0.thumbnails.get(key).await {
+        match self.remembered_thumbnail(key).await {
             Some(kept) => Ok(kept),
             None => Box::pin(self.kept_or_fetched(caller, key, request, patience)).await,
         }
@@ -158,7 +158,7 @@ impl Repository {
         request: ThumbnailRequest,
     ) -> Result<Arc<CachedThumbnail>, ThumbnailsError> {
         let making = self.make_from(media, key, request);
-        if media.life.is_some() {
+        if media.life.is_some() || self.0.is_deaf() {
             // What may be gone at any moment is never answered from memory.
             return Box::pin(making).await;
         }
@@ -166,9 +166,13 @@ impl Repository {
         made.map_err(|error| (*error).clone())
     }
 
+    async fn remembered_thumbnail(&self, key: &ThumbnailKey) -> Option<Arc<CachedThumbnail>> {
+        if self.0.is_deaf() { None } else { self.0.thumbnails.get(key).await }
+    }
+
     /// Keeps a thumbnail in memory, unless it may be gone at any moment.
     async fn remember_thumbnail(&self, key: &ThumbnailKey, thumbnail: &Arc<CachedThumbnail>) {
-        if !thumbnail.may_end() {
+        if !thumbnail.may_end() && !self.0.is_deaf() {
             self.0.thumbnails.insert(key.clone(), Arc::clone(thumbnail)).await;
         }
     }

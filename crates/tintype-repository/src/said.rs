@@ -26,6 +26,19 @@ struct Word {
     overruled: Weak<CancellationToken>,
 }
 
+impl Words {
+    /// Another node was told this: what comes here under another word is given up.
+    pub(crate) async fn overrule(&self, mxc: &Mxc, audience: &Audience) {
+        let words = self.0.lock().await;
+        if let Some(Word { audience: before, overruled }) = words.get(mxc)
+            && before != audience
+            && let Some(overruled) = overruled.upgrade()
+        {
+            overruled.cancel();
+        }
+    }
+}
+
 impl Repository {
     /// The origin says whom its media is for, with a response of which nothing was given to anybody yet. What is kept is
     /// restricted at once; whoever reads it without restriction reads it to its end, and whoever reads it under another one
@@ -46,12 +59,13 @@ impl Repository {
             let changed = self.0.records.restrict_remote(mxc.clone(), audience.clone()).await?;
             if !changed.is_empty() {
                 tracing::info!(media = %mxc, "its server restricts media that it did not restrict before, or otherwise");
-                self.0.lives.end(mxc);
+                self.0.cut(mxc);
                 for key in &changed {
                     self.0.forget(key).await;
                 }
             }
         }
+        self.0.overruled_elsewhere(mxc, audience);
         let overruled = Arc::new(CancellationToken::new());
         words.insert(mxc.clone(), Word { audience: audience.clone(), overruled: Arc::downgrade(&overruled) });
         Ok(overruled)

@@ -12,7 +12,7 @@ use tintype_homeserver::{Homeserver, QuestionError};
 use tintype_storage::records::{
     ApplyState, ApplyTransaction, Membership, RecordsError, RoomToRead, StateOutcome, StreamEvent, TransactionOutcome,
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::sleep};
 
 use crate::{Accounts, Inner, Repository, StorageError, background::Observed};
 
@@ -31,6 +31,9 @@ const ASKED: u32 = 5;
 /// After how long a state that could not be read is tried again; twice as long each time.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 
+/// How often a node looks whether another one still reads rooms for it.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// How long it is waited at most.
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
@@ -48,6 +51,13 @@ pub struct Transaction {
 /// Wakes who reads the state of rooms.
 #[derive(Default)]
 pub(crate) struct RoomReading(Arc<Notify>);
+
+impl RoomReading {
+    /// A room may have become one that can be read.
+    pub(crate) fn look(&self) {
+        self.0.notify_one();
+    }
+}
 
 impl Repository {
     /// Applies a transaction of an application service, unless it was applied before.
@@ -77,13 +87,13 @@ impl Repository {
                 self.forget_visibility();
             }
             for mxc in &applied.healed {
-                self.0.waiting.call(mxc);
+                self.0.call(mxc);
             }
             self.0.heard_of_rooms();
+            self.0.told().await;
         }
         self.redactions_due().await;
-        // A room may have become one that can be read.
-        self.0.rooms_to_read.0.notify_one();
+        self.0.rooms_to_read.look();
         Ok(())
     }
 
@@ -136,8 +146,14 @@ pub(crate) fn read_rooms(inner: &Arc<Inner>) {
     let observed: Observed = Arc::downgrade(inner);
     let (wanted, clock) = (Arc::clone(&inner.rooms_to_read.0), Arc::clone(&inner.clock));
     inner.background.while_open(async move {
+        let mut lease = None;
         loop {
             let Some(inner) = observed.upgrade() else { return };
+            if !inner.does("sweep:rooms", &mut lease).await {
+                drop(inner);
+                sleep(LOOK_AGAIN).await;
+                continue;
+            }
             let next = match read_due_rooms(&inner).await {
                 Ok(next) => next,
                 Err(error) => {

@@ -10,9 +10,7 @@ use std::{
 use tintype_domain::Timestamp;
 use tintype_storage::{
     blobs::{Blobs, Sweep},
-    records::{
-        EvictRemote, Expired, Records, RecordsError, RemoteKey, RemoteResponse, RemoveOutcome, ThumbnailKey, Unattached,
-    },
+    records::{EvictRemote, Expired, Records, RecordsError, RemoveOutcome, Unattached},
 };
 use tokio::time::sleep;
 
@@ -83,11 +81,25 @@ pub(crate) fn what_expires(inner: &Arc<Inner>) {
         if let Some(inner) = observed.upgrade() {
             remove_unneeded(&inner).await;
         }
+        let mut lease = None;
         loop {
             alarm.await;
             let Some(inner) = observed.upgrade() else { return };
             // From when the work begins, however long it takes: a minute that passes meanwhile counts.
             alarm = inner.clock.reaches(inner.clock.now() + EVERY);
+            // What each node counts for itself.
+            if let Err(error) = count(&inner).await {
+                tracing::warn!(%error, "requests for media could not be counted; it is tried again");
+            }
+            if let Err(error) = note_use(&inner).await {
+                tracing::warn!(%error, "the last use of remote media could not be noted; it is tried again");
+            }
+            if let Err(error) = Repository(Arc::clone(&inner)).settle_blobs().await {
+                tracing::warn!(%error, "it is not known whether an upload was recorded; its file is kept, and it is asked again");
+            }
+            if !inner.does("sweep:expired", &mut lease).await {
+                continue;
+            }
             if let Err(error) = expired(&inner).await {
                 tracing::warn!(%error, "expired reservations could not be swept; it is tried again");
             }
@@ -106,12 +118,6 @@ pub(crate) fn what_expires(inner: &Arc<Inner>) {
             if let Err(error) = unused(&inner).await {
                 tracing::warn!(%error, "the cache of remote media could not be swept; it is tried again");
             }
-            if let Err(error) = count(&inner).await {
-                tracing::warn!(%error, "requests for media could not be counted; it is tried again");
-            }
-            if let Err(error) = Repository(Arc::clone(&inner)).settle_blobs().await {
-                tracing::warn!(%error, "it is not known whether an upload was recorded; its file is kept, and it is asked again");
-            }
             remove_unneeded(&inner).await;
         }
     });
@@ -125,8 +131,7 @@ pub(crate) fn what_is_not_known(inner: &Arc<Inner>) {
     inner.background.while_open(async move {
         while unknown.changed().await.is_ok() {
             let Some(inner) = observed.upgrade() else { return };
-            inner.media.invalidate_all();
-            inner.thumbnails.invalidate_all();
+            inner.forget_everything();
         }
     });
 }
@@ -136,8 +141,14 @@ pub(crate) fn what_is_not_known(inner: &Arc<Inner>) {
 pub(crate) fn what_is_due(inner: &Arc<Inner>) {
     let observed: Observed = Arc::downgrade(inner);
     inner.background.while_open(async move {
+        let mut lease = None;
         loop {
             let Some(inner) = observed.upgrade() else { return };
+            if !inner.does("sweep:due", &mut lease).await {
+                drop(inner);
+                sleep(LOOK_EVERY).await;
+                continue;
+            }
             let looked = due(&Repository(inner)).await;
             if let Err(error) = &looked {
                 tracing::warn!(%error, "it could not be looked up what is due; it is tried again");
@@ -169,7 +180,7 @@ async fn expired(inner: &Inner) -> Result<(), StorageError> {
         let swept = inner.records.expire(inner.clock.now(), AT_ONCE).await?;
         inner.metrics.expired(swept.len());
         for Expired { mxc, partial } in &swept {
-            inner.arrivals.broke_off(mxc);
+            inner.broke_off(mxc);
             if let Some(name) = partial
                 && let Err(error) = inner.blobs.remove_partial(name).await
             {
@@ -199,7 +210,7 @@ async fn over(inner: &Inner) -> Result<(), StorageError> {
         let ended = inner.records.end_remote(now + EVERY, now, AT_ONCE).await?;
         for key in &ended {
             inner.forget(key).await;
-            inner.lives.end(&key.mxc);
+            inner.cut(&key.mxc);
         }
         if ended.len() < AT_ONCE as usize {
             return Ok(());
@@ -248,7 +259,6 @@ pub(crate) async fn note_use(inner: &Inner) -> Result<(), StorageError> {
 
 /// Takes from the cache of remote media what was not used for too long, and the longest unused of what is too much.
 async fn unused(inner: &Inner) -> Result<(), StorageError> {
-    note_use(inner).await?;
     let rules = &inner.rules.remote;
     let now = inner.clock.now();
     loop {
@@ -325,18 +335,4 @@ async fn remove_queued(inner: &Inner) -> Result<(), StorageError> {
         inner.log_holds_deleted.store(true, Ordering::Relaxed);
     }
     Ok(())
-}
-
-impl Inner {
-    /// Forgets what is believed of a response without asking the records.
-    pub(crate) async fn forget(&self, key: &RemoteKey) {
-        self.log_holds_deleted.store(true, Ordering::Relaxed);
-        match key.response {
-            RemoteResponse::Original => self.media.invalidate(&key.mxc),
-            RemoteResponse::Thumbnail { width, height, method } => {
-                let key = ThumbnailKey { mxc: key.mxc.clone(), width, height, method };
-                self.thumbnails.invalidate(&key).await;
-            }
-        }
-    }
 }

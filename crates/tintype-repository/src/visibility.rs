@@ -82,7 +82,7 @@ impl Repository {
     /// Forgets all that homeservers showed to anybody: somebody may not see any more what they saw before. From when this
     /// returns every judgement asks anew.
     pub fn forget_visibility(&self) {
-        self.0.sights.forget();
+        self.0.visibility_changed();
     }
 
     /// Whether the caller may see this restricted media.
@@ -185,6 +185,9 @@ impl Repository {
         sight: Sight,
         question: impl Future<Output = Result<Shown, QuestionError>>,
     ) -> Result<Shown, QuestionError> {
+        if self.0.is_deaf() {
+            self.0.sights.forget();
+        }
         self.0.sights.see(&*self.0.clock, viewer.token, sight, question).await
     }
 

@@ -145,6 +145,15 @@ impl WaitingRoom {
         self.call_those(mxc, |_| true);
     }
 
+    /// Wakes everybody: it is not known what has happened.
+    pub(crate) fn call_everybody(&self) {
+        let mut places = self.places();
+        places.calls += 1;
+        for place in places.all.values() {
+            place.bell.notify_one();
+        }
+    }
+
     fn call_those(&self, mxc: &Mxc, called: impl Fn(Wanted) -> bool) {
         let mut places = self.places();
         places.calls += 1;

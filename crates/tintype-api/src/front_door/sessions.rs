@@ -98,7 +98,7 @@ pub(super) async fn passed_on(
                 Err(ForwardError::Unknown(_)) => true,
             };
             if has_ended {
-                api.parts.repository.forget_tokens(&tokens);
+                api.parts.repository.forget_tokens(&tokens).await;
             }
             let is_done = answer.as_ref().is_ok_and(|answer| answer.status() == StatusCode::OK);
             if is_done && erases {

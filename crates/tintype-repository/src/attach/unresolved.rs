@@ -44,7 +44,7 @@ async fn look_for_avatars(inner: &Inner) -> Result<(), StorageError> {
         let Some(event) = avatar_event(inner, &room_id, &creator).await else { continue };
         let attached = inner.records.heal_attachment(creator.server_name(), event, inner.clock.now()).await?;
         for mxc in &attached {
-            inner.waiting.call(mxc);
+            inner.call(mxc);
         }
     }
     Ok(())

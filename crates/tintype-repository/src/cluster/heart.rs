@@ -43,9 +43,15 @@ struct Heart {
 
 impl Heart {
     async fn beat(&mut self, shared: &Shared) -> Result<(), RecordsError> {
+        let said_at = shared.hearing.now();
         let Some(nodes) = shared.records.node_lives(shared.node()).await? else {
+            shared.hearing.missed();
             return enter_anew(shared).await;
         };
+        if shared.membership.advertise.is_none() {
+            // As long as it is entered nobody else is, and there is nobody to be heard.
+            shared.hearing.heard(said_at);
+        }
         let now = Instant::now();
         if now - self.last > STEADY {
             self.steady_since = now;

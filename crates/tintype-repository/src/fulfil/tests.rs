@@ -46,7 +46,7 @@ struct Installation {
     folder: TempDir,
 }
 
-fn rules() -> Rules {
+pub(crate) fn rules() -> Rules {
     let often = Rate { per_second: NonZeroU32::MAX, burst: NonZeroU32::MAX };
     Rules {
         max_upload_size: 1024 * 1024,
@@ -96,14 +96,14 @@ fn rules() -> Rules {
 }
 
 /// Other servers, of which none is asked here.
-fn nobody_elses(clock: Arc<ManualClock>) -> Federation {
+pub(crate) fn nobody_elses(clock: Arc<dyn tintype_domain::Clock>) -> Federation {
     let outbound = Outbound::new(OutboundParts {
         filter: AddressFilter::new(Vec::new()),
         extra_roots: Vec::new(),
         nameservers: vec![(Ipv4Addr::LOCALHOST, 1).into()],
         ports: Ports::default(),
         connect_timeout: Duration::from_secs(1),
-        clock: Arc::<ManualClock>::clone(&clock) as Arc<dyn tintype_domain::Clock>,
+        clock: Arc::clone(&clock),
         runtime: Handle::current(),
     });
     Federation::new(FederationParts {
@@ -120,7 +120,7 @@ fn nobody_elses(clock: Arc<ManualClock>) -> Federation {
     })
 }
 
-fn user(id: &str) -> Caller {
+pub(crate) fn user(id: &str) -> Caller {
     let user_id = UserId::parse(id).unwrap();
     let user = User { user_id, device_id: None, guest: false, admin: false };
     Caller { requester: Requester::User(Arc::new(user)), address: IpAddr::V4(Ipv4Addr::LOCALHOST), access: None }
@@ -142,7 +142,7 @@ impl Installation {
             records: Records::open_sqlite(&folder.path().join("records.db")).await.unwrap(),
             blobs: Files::open(&folder.path().join("media"), Arc::new(OsRandomness)).unwrap().into(),
             servers: vec![server],
-            federation: nobody_elses(Arc::clone(&clock)),
+            federation: nobody_elses(Arc::<ManualClock>::clone(&clock)),
             rules: rules(),
             clock: Arc::clone(&clock) as Arc<dyn tintype_domain::Clock>,
             randomness: Arc::new(OsRandomness),

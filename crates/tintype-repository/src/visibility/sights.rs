@@ -56,7 +56,7 @@ impl Default for Sights {
 
 impl Sights {
     /// Forgets everything, what is being asked at this moment included.
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.shown.invalidate_all();
     }

@@ -33,8 +33,10 @@ mod stream_event;
 mod testing;
 mod thumbnails;
 mod tokens;
+mod transfers;
 mod unattached;
 mod usage;
+mod words;
 mod writer;
 
 use std::{fs::File, io, path::Path, time::Duration};
@@ -75,8 +77,10 @@ pub use self::{
         ThumbnailRecord,
     },
     tokens::TokenRecord,
+    transfers::Basis,
     unattached::Unattached,
     usage::{Quota, Usage},
+    words::{Ear, LONGEST_TOLD},
 };
 use self::{
     nodes::Nodes,

@@ -85,6 +85,7 @@ pub enum RegisterOutcome {
 #[derive(Debug, Clone)]
 pub(super) struct Nodes {
     /// Connections of their own.
+    pub(super) pool: PgPool,
     pub(super) connections: Readers,
     /// Under which number this process writes; 0 under none.
     me: Arc<AtomicI64>,
@@ -97,7 +98,7 @@ impl Nodes {
             .max_connections(CONNECTIONS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_lazy_with((*pool.connect_options()).clone());
-        Self { connections: Readers::Postgres(pool, runtime.clone()), me: Arc::default() }
+        Self { connections: Readers::Postgres(pool.clone(), runtime.clone()), pool, me: Arc::default() }
     }
 }
 
