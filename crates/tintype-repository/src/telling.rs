@@ -23,8 +23,9 @@ use crate::{
     open::CachedMedia,
 };
 
-/// How often it is looked whether what is being read has ended, and whether this node is deaf.
-const WATCH_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether what is being read has ended, and whether this node is deaf: so that what ended
+/// without a word is cut within a second.
+const WATCH_EVERY: Duration = Duration::from_millis(800);
 
 /// How long nothing may be heard, not even this node itself, before another connection is tried.
 const SILENCE: Duration = Duration::from_secs(3);
