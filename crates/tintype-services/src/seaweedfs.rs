@@ -12,7 +12,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{guarded::Guarded, port};
@@ -23,6 +24,9 @@ const SECRET_ACCESS_KEY: &str = "a secret for tests";
 
 /// Each of its ports has a twin for gRPC so far above it.
 const TWIN: u16 = 10_000;
+
+/// What marks a folder among files, in the mode of an entry.
+const FOLDER: u64 = 1 << 31;
 
 /// A SeaweedFS server.
 #[derive(Debug)]
@@ -47,6 +51,7 @@ pub struct Bucket {
     pub access_key_id: &'static str,
     /// The secret key.
     pub secret_access_key: &'static str,
+    filer: u16,
 }
 
 impl SeaweedFs {
@@ -91,7 +96,7 @@ impl SeaweedFs {
         let name = format!("test-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         self.make_bucket(&name).unwrap_or_else(|error| panic!("the bucket {name}: {error:#}"));
         let (access_key_id, secret_access_key) = (ACCESS_KEY_ID, SECRET_ACCESS_KEY);
-        Bucket { endpoint: self.endpoint(), name, access_key_id, secret_access_key }
+        Bucket { endpoint: self.endpoint(), name, access_key_id, secret_access_key, filer: self.filer }
     }
 
     /// The URL of the service.
@@ -148,7 +153,7 @@ impl SeaweedFs {
         // It answers before it can keep anything: a byte is put there and read back.
         running.until(|| {
             let listens = exchange(self.s3, "GET", "/").is_ok();
-            listens && put_a_byte(self.filer).is_ok_and(|answer| answer.starts_with("HTTP/1.1 201"))
+            listens && put_a_byte(self.filer, "/tmp/there").is_ok_and(|answer| answer.starts_with("HTTP/1.1 201"))
         })?;
         self.running = Some(running);
         Ok(())
@@ -162,8 +167,45 @@ impl Drop for SeaweedFs {
     }
 }
 
-fn put_a_byte(filer: u16) -> Result<String> {
-    send(filer, "PUT /tmp/there HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1")
+impl Bucket {
+    /// The keys of all that is in it. Parts of uploads that are not complete are below `.uploads/`.
+    ///
+    /// # Panics
+    /// If the server does not say.
+    pub fn objects(&self) -> Vec<String> {
+        let root = format!("/buckets/{}", self.name);
+        let (mut folders, mut keys) = (vec![root.clone()], Vec::new());
+        while let Some(folder) = folders.pop() {
+            let listing = self.list(&folder).unwrap_or_else(|error| panic!("what is in {folder}: {error:#}"));
+            for entry in listing["Entries"].as_array().into_iter().flatten() {
+                let path = entry["FullPath"].as_str().unwrap_or_default().to_owned();
+                if entry["Mode"].as_u64().is_some_and(|mode| mode & FOLDER != 0) {
+                    folders.push(path);
+                } else {
+                    keys.push(path.strip_prefix(&root).unwrap_or(&path).trim_start_matches('/').to_owned());
+                }
+            }
+        }
+        keys
+    }
+
+    fn list(&self, folder: &str) -> Result<Value> {
+        // HTTP/1.0: the answer has no chunks.
+        let request =
+            format!("GET {folder}/?limit=100000 HTTP/1.0\r\nHost: 127.0.0.1\r\nAccept: application/json\r\n\r\n");
+        let answer = send(self.filer, &request)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("an answer has a head")?;
+        match head.split(' ').nth(1) {
+            Some("200") => Ok(serde_json::from_str(body)?),
+            // A folder that has gone meanwhile.
+            Some("404") => Ok(Value::Null),
+            _ => bail!("{head}"),
+        }
+    }
+}
+
+fn put_a_byte(filer: u16, path: &str) -> Result<String> {
+    send(filer, &format!("PUT {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1"))
 }
 
 fn exchange(port: u16, method: &str, path: &str) -> Result<String> {
@@ -189,4 +231,24 @@ fn program() -> Result<PathBuf> {
     let program = workspace.join("target/tools/seaweedfs/bin/weed");
     ensure!(program.is_file(), "there is no {}: `cargo xtask test` installs it", program.display());
     Ok(program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_says_what_is_in_it_and_in_no_other() {
+        let server = SeaweedFs::shared();
+        let (bucket, other) = (server.bucket(), server.bucket());
+        for key in ["a/b/c", "d"] {
+            put_a_byte(server.filer, &format!("/buckets/{}/{key}", bucket.name)).unwrap();
+        }
+
+        let mut objects = bucket.objects();
+        objects.sort();
+
+        assert_eq!(objects, ["a/b/c", "d"]);
+        assert_eq!(other.objects(), Vec::<String>::new());
+    }
 }

@@ -15,8 +15,10 @@
 //! # }
 //! ```
 
+mod balancer;
 mod client;
 mod connection;
+mod database;
 mod homeserver;
 pub mod linked;
 pub mod paths;
@@ -24,8 +26,10 @@ mod pattern;
 mod peer;
 pub mod pictures;
 pub mod port;
+mod profile;
 mod script;
 mod server;
+mod stores;
 pub mod tls;
 mod transfer;
 mod wait;
@@ -37,8 +41,10 @@ pub use self::{
     homeserver::{Asked, FakeHomeserver},
     pattern::pattern,
     peer::{Peer, Received},
+    profile::{Profile, is_embedded},
     script::Script,
     server::{START, TestServer},
+    stores::Installation,
     transfer::{Receiving, Sending},
     wait::until,
     waiting::Waiting,

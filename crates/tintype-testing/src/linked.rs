@@ -3,11 +3,10 @@
 
 use bytes::Bytes;
 use serde_json::Value;
-use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tintype_domain::{Audience, ContentHash, Lifetime, Mxc, OwnedServerName, OwnedUserId, Timestamp};
 use tintype_storage::records::{
     Body, InsertMedia, InsertRemote, InsertReservation, LinkedEvent, MediaKind, NewAudience, NewBlob, NewLifetime,
-    Quota, Records, RemoteKey, RemoteResponse, RemoteSource,
+    Quota, RemoteKey, RemoteResponse, RemoteSource,
 };
 
 use crate::TestServer;
@@ -118,19 +117,12 @@ impl TestServer {
     /// # Panics
     /// If it cannot be recorded.
     pub async fn know_event(&self, event: Event<'_>) {
-        let mut database = self.database().await;
-        sqlx::query(
+        self.write(
             "INSERT INTO linked_events (event_id, room_id, sender, event_type, state_key) VALUES ($1, $2, $3, $4, $5)
              ON CONFLICT (event_id) DO NOTHING",
+            [event.id.into(), event.room.into(), event.sender.into(), event.kind.into(), event.state_key.into()],
         )
-        .bind(event.id)
-        .bind(event.room)
-        .bind(event.sender)
-        .bind(event.kind)
-        .bind(event.state_key)
-        .execute(&mut database)
-        .await
-        .expect("the event can be recorded");
+        .await;
     }
 
     /// Records what a user is to a room, as the homeserver's events told it.
@@ -138,23 +130,11 @@ impl TestServer {
     /// # Panics
     /// If it cannot be recorded.
     pub async fn know_member(&self, room: &str, user_id: &str, membership: &str, sender: &str, stripped: &Value) {
-        let mut database = self.database().await;
-        sqlx::query(
-            "INSERT INTO room_members
+        self.write(
+"INSERT INTO room_members
                  (tenant, room_id, user_id, server_name, membership, event_id, sender, position, since, streamed, stripped)
              VALUES ($1, $2, $3, $4, $5, '$member', $6, 1, 1, 1, $7)
-             ON CONFLICT (tenant, room_id, user_id) DO UPDATE SET membership = $5, sender = $6, stripped = $7",
-        )
-        .bind(self.name().as_str())
-        .bind(room)
-        .bind(user_id)
-        .bind(user(user_id).server_name().as_str())
-        .bind(membership)
-        .bind(sender)
-        .bind(stripped.to_string())
-        .execute(&mut database)
-        .await
-        .expect("the member can be recorded");
+             ON CONFLICT (tenant, room_id, user_id) DO UPDATE SET membership = $5, sender = $6, stripped = $7", [self.name().as_str().into(), room.into(), user_id.into(), user(user_id).server_name().as_str().into(), membership.into(), sender.into(), stripped.to_string().into()]).await;
     }
 
     /// Records that an event was redacted.
@@ -162,16 +142,12 @@ impl TestServer {
     /// # Panics
     /// If it cannot be recorded.
     pub async fn redact(&self, event_id: &str) {
-        let mut database = self.database().await;
-        sqlx::query(
+        self.write(
             "INSERT INTO linked_events (event_id, redacted_at) VALUES ($1, $2)
              ON CONFLICT (event_id) DO UPDATE SET redacted_at = $2",
+            [event_id.into(), self.now().as_millis().into()],
         )
-        .bind(event_id)
-        .bind(self.now().as_millis())
-        .execute(&mut database)
-        .await
-        .expect("the redaction can be recorded");
+        .await;
     }
 
     /// Who may see media of ours; none if it is not restricted.
@@ -221,29 +197,20 @@ impl TestServer {
     }
 
     async fn link(&self, mxc: &Mxc, state: &str, event_id: Option<&str>, profile_user: Option<&str>) {
-        let mut database = self.database().await;
-        let changed = sqlx::query(
-            "UPDATE linked_media SET state = $3, attachment_id = 1, event_id = $4, profile_user = $5
+        let changed = self
+            .write(
+                "UPDATE linked_media SET state = $3, attachment_id = 1, event_id = $4, profile_user = $5
              WHERE server_name = $1 AND media_id = $2",
-        )
-        .bind(mxc.server_name.as_str())
-        .bind(mxc.media_id.as_str())
-        .bind(state)
-        .bind(event_id)
-        .bind(profile_user)
-        .execute(&mut database)
-        .await
-        .expect("the link can be recorded");
-        assert_eq!(changed.rows_affected(), 1, "{mxc} is no restricted media");
-    }
-
-    async fn records(&self) -> Records {
-        Records::open_sqlite(&self.database_path()).await.expect("the database can be opened")
-    }
-
-    async fn database(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(self.database_path());
-        SqliteConnection::connect_with(&options).await.expect("the database can be opened")
+                [
+                    mxc.server_name.as_str().into(),
+                    mxc.media_id.as_str().into(),
+                    state.into(),
+                    event_id.into(),
+                    profile_user.into(),
+                ],
+            )
+            .await;
+        assert_eq!(changed, 1, "{mxc} is no restricted media");
     }
 }
 
@@ -263,15 +230,13 @@ impl TestServer {
     /// # Panics
     /// If it cannot be recorded, or nothing is known of the event.
     pub async fn place_event(&self, event_id: &str, visibility: Option<&str>, position: Option<i64>) {
-        let mut database = self.database().await;
-        let placed = sqlx::query("UPDATE linked_events SET visibility = $2, position = $3 WHERE event_id = $1")
-            .bind(event_id)
-            .bind(visibility)
-            .bind(position)
-            .execute(&mut database)
-            .await
-            .expect("the event can be placed");
-        assert_eq!(placed.rows_affected(), 1, "nothing is known of {event_id}");
+        let placed = self
+            .write(
+                "UPDATE linked_events SET visibility = $2, position = $3 WHERE event_id = $1",
+                [event_id.into(), visibility.into(), position.into()],
+            )
+            .await;
+        assert_eq!(placed, 1, "nothing is known of {event_id}");
     }
 
     /// Records that everything is known of a room.
@@ -279,13 +244,11 @@ impl TestServer {
     /// # Panics
     /// If it cannot be recorded.
     pub async fn know_room(&self, room: &str) {
-        let mut database = self.database().await;
-        sqlx::query("INSERT INTO rooms (tenant, room_id, followed_since, known) VALUES ($1, $2, 1, 1)")
-            .bind(self.name().as_str())
-            .bind(room)
-            .execute(&mut database)
-            .await
-            .expect("the room can be recorded");
+        self.write(
+            "INSERT INTO rooms (tenant, room_id, followed_since, known) VALUES ($1, $2, 1, 1)",
+            [self.name().as_str().into(), room.into()],
+        )
+        .await;
     }
 
     /// Records that a server had users in a room from one position of the stream to another, both included.
@@ -300,23 +263,23 @@ impl TestServer {
         from: i64,
         until: Option<i64>,
     ) {
-        let mut database = self.database().await;
-        sqlx::query(
-            "INSERT INTO room_servers (tenant, room_id, server_name, membership, from_position, until_position)
-             VALUES ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(self.name().as_str())
-        .bind(room)
-        .bind(server.as_str())
-        .bind(match presence {
+        let membership = match presence {
             Presence::Joined => "join",
             Presence::Invited => "invite",
-        })
-        .bind(from)
-        .bind(until)
-        .execute(&mut database)
-        .await
-        .expect("the server can be placed");
+        };
+        self.write(
+            "INSERT INTO room_servers (tenant, room_id, server_name, membership, from_position, until_position)
+             VALUES ($1, $2, $3, $4, $5, $6)",
+            [
+                self.name().as_str().into(),
+                room.into(),
+                server.as_str().into(),
+                membership.into(),
+                from.into(),
+                until.into(),
+            ],
+        )
+        .await;
     }
 }
 

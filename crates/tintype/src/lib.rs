@@ -12,3 +12,4 @@ mod telemetry;
 mod wiring;
 
 pub use server::{Address, Server};
+pub use wiring::records;

@@ -37,8 +37,11 @@ pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Opens the records, and brings them up to date.
-pub(crate) async fn records(config: &Config) -> anyhow::Result<Records> {
+/// Opens the records, and brings them up to date: what each command does that needs them.
+///
+/// # Errors
+/// What stands in the way, for the operator.
+pub async fn records(config: &Config) -> anyhow::Result<Records> {
     let path = match &config.database.url {
         DatabaseUrl::Sqlite(path) => config.resolve(path),
         DatabaseUrl::Postgres(url) => {
