@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::FileTypeExt as _};
 
-use tintype_testing::{Client, TestServer, paths, pattern};
+use tintype_testing::{Client, TestServer, embedded_only, paths, pattern};
 
 /// More than the buffers of a connection take.
 const MORE_THAN_BUFFERS: usize = 40 * 1024 * 1024;
@@ -25,6 +25,7 @@ async fn everything_is_there_after_a_restart() {
 
 #[tokio::test]
 async fn a_second_server_on_the_same_folder_does_not_start() {
+    embedded_only!("a folder that is one server's own");
     let server = TestServer::start().await;
     let alice = server.user("alice").await;
 
@@ -36,6 +37,7 @@ async fn a_second_server_on_the_same_folder_does_not_start() {
 
 #[tokio::test]
 async fn what_a_crash_left_is_removed_at_the_next_start() {
+    embedded_only!("it lays files where a crash leaves them");
     let server = TestServer::start().await;
     let alice = server.user("alice").await;
     let mxc = alice.upload(pattern(100_000)).await;
@@ -104,6 +106,7 @@ async fn a_connection_that_waits_for_its_next_request_does_not_hold_up_the_end()
 
 #[tokio::test]
 async fn a_unix_socket_is_listened_on_beside_a_port() {
+    embedded_only!("a socket file is one node's");
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("tintype.sock");
     let server = TestServer::with(&format!("http.listen = ['127.0.0.1:0', 'unix:{}']", socket.display())).await;
@@ -119,6 +122,7 @@ async fn a_unix_socket_is_listened_on_beside_a_port() {
 
 #[tokio::test]
 async fn a_socket_file_that_nobody_listens_on_is_replaced() {
+    embedded_only!("a socket file is one node's");
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("tintype.sock");
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());

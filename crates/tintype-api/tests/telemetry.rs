@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use http::Method;
-use tintype_testing::{TestServer, paths, pattern, pictures::png, until};
+use tintype_testing::{TestServer, embedded_only, paths, pattern, pictures::png, until};
 
 #[tokio::test]
 async fn a_server_that_runs_is_alive_and_ready() {
@@ -16,6 +16,7 @@ async fn a_server_that_runs_is_alive_and_ready() {
 
 #[tokio::test]
 async fn a_server_that_cannot_write_is_alive_but_not_ready() {
+    embedded_only!("it takes a folder away");
     let server = TestServer::start().await;
 
     fs::remove_dir_all(server.data_dir().join("media/tmp")).unwrap();

@@ -4,7 +4,7 @@
 
 use std::env;
 
-/// The variable that chooses: `embedded`, which is the default, `postgres` or `cluster`.
+/// The variable that chooses: `embedded`, which is the default, `postgres`, `shared` or `cluster`.
 const VARIABLE: &str = "TINTYPE_TEST_PROFILE";
 
 /// What the server under test is made of.
@@ -14,6 +14,8 @@ pub enum Profile {
     Embedded,
     /// One node, with PostgreSQL and files.
     Postgres,
+    /// Three nodes behind a balancer, with one PostgreSQL and one folder.
+    Shared,
     /// Three nodes behind a balancer, with one PostgreSQL and one bucket of S3.
     Cluster,
 }
@@ -27,6 +29,7 @@ impl Profile {
         match env::var(VARIABLE).as_deref() {
             Err(_) | Ok("embedded") => Self::Embedded,
             Ok("postgres") => Self::Postgres,
+            Ok("shared") => Self::Shared,
             Ok("cluster") => Self::Cluster,
             Ok(other) => panic!("{VARIABLE} is {other:?}, and there is no such profile"),
         }
@@ -36,7 +39,7 @@ impl Profile {
     pub(crate) fn nodes(self) -> usize {
         match self {
             Self::Embedded | Self::Postgres => 1,
-            Self::Cluster => 3,
+            Self::Shared | Self::Cluster => 3,
         }
     }
 }

@@ -38,13 +38,21 @@ impl Installation {
         if let Some(database) = &self.database {
             set("DATABASE__URL", &database.url());
         }
-        if let Some(bucket) = &self.bucket {
-            set("BLOBS__URL", &format!("s3://{}", bucket.name));
-            set("BLOBS__ENDPOINT", &bucket.endpoint);
-            set("BLOBS__REGION", "us-east-1");
-            set("BLOBS__PATH_STYLE", "true");
-            set("BLOBS__ACCESS_KEY_ID", bucket.access_key_id);
-            set("BLOBS__SECRET_ACCESS_KEY", bucket.secret_access_key);
+        match &self.bucket {
+            Some(bucket) => {
+                set("BLOBS__URL", &format!("s3://{}", bucket.name));
+                set("BLOBS__ENDPOINT", &bucket.endpoint);
+                set("BLOBS__REGION", "us-east-1");
+                set("BLOBS__PATH_STYLE", "true");
+                set("BLOBS__ACCESS_KEY_ID", bucket.access_key_id);
+                set("BLOBS__SECRET_ACCESS_KEY", bucket.secret_access_key);
+            }
+            None if self.profile.nodes() > 1 => {
+                set("BLOBS__URL", &format!("file:{}", self.folder.path().join("media").display()));
+            }
+            None => {}
+        }
+        if self.profile.nodes() > 1 {
             let address = format!("127.0.0.1:{}", port::free());
             set("CLUSTER__LISTEN", &address);
             set("CLUSTER__ADVERTISE", &format!("http://{address}"));

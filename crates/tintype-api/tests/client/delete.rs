@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use http::Method;
 use tintype_domain::Mxc;
-use tintype_testing::{Client, FakeHomeserver, Request, TestServer, Waiting, paths, pattern, pictures, until};
+use tintype_testing::{
+    Client, FakeHomeserver, Request, TestServer, Waiting, embedded_only, paths, pattern, pictures, until,
+};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -57,6 +59,7 @@ async fn what_its_owner_deletes_is_gone_everywhere_at_once() {
 
 #[tokio::test]
 async fn the_bytes_of_small_media_leave_the_database_too() {
+    embedded_only!("it looks for the words in the database's file");
     let (server, alice, _, mxc) = uploaded(0).await;
     let secret = "the words that nobody is to find again";
     let mxc_of_secret = ephemeral(&alice, secret).await;
@@ -76,6 +79,7 @@ fn found_on_disk(server: &TestServer, text: &str) -> bool {
 
 #[tokio::test]
 async fn a_file_that_cannot_be_removed_is_unreadable_and_tried_again_each_minute() {
+    embedded_only!("it puts a folder in the place of a file");
     let (server, alice, bob, mxc) = uploaded(LARGE).await;
     let file = server.blobs().pop().expect("large media has a file");
     // Nobody can remove a folder as a file, not even root.

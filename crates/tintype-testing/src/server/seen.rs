@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use tintype::config::Config;
 use tintype_federation::SigningKey;
 use tintype_storage::records::MediaRequests;
 
@@ -146,12 +145,12 @@ impl TestServer {
         until("an upload is being received", async || self.files_at_work("tmp").next().is_some()).await;
     }
 
-    /// What lies in a folder of what is on its way, of every node.
+    /// What lies in a folder of what is on its way. Nodes with a bucket have such a folder each.
     fn files_at_work(&self, folder: &str) -> impl Iterator<Item = PathBuf> {
-        let below = move |config: &Config| match &self.installation.bucket {
-            Some(_) => config.data_dir.join("scratch").join(folder),
-            None => config.blobs_path().join(folder),
+        let folders = match &self.installation.bucket {
+            Some(_) => self.plan.configs.iter().map(|config| config.data_dir.join("scratch").join(folder)).collect(),
+            None => vec![self.config().blobs_path().join(folder)],
         };
-        self.plan.configs.iter().flat_map(move |config| files_below(&below(config)))
+        folders.into_iter().flat_map(|folder| files_below(&folder))
     }
 }
