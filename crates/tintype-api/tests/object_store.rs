@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use tintype_services::{Bucket, SeaweedFs};
-use tintype_testing::{TestServer, paths, pattern, pictures::png};
+use tintype_testing::{Profile, TestServer, paths, pattern, pictures::png};
 
 fn config(bucket: &Bucket) -> String {
-    let Bucket { endpoint, name, access_key_id, secret_access_key } = bucket;
+    let Bucket { endpoint, name, access_key_id, secret_access_key, .. } = bucket;
     format!(
         "cache.memory = 0
          [blobs]
@@ -22,7 +22,7 @@ fn config(bucket: &Bucket) -> String {
 
 #[tokio::test]
 async fn media_is_served_from_a_bucket_whole_in_parts_and_as_a_thumbnail() {
-    let server = TestServer::with(&config(&SeaweedFs::shared().bucket())).await;
+    let server = TestServer::made_of(Profile::Embedded, &config(&SeaweedFs::shared().bucket())).await;
     let alice = server.user("alice").await;
     let body = pattern(300_000);
 
@@ -51,7 +51,7 @@ async fn media_is_served_from_a_bucket_whole_in_parts_and_as_a_thumbnail() {
 #[tokio::test]
 async fn while_the_store_is_away_clients_are_told_to_come_again_and_then_everything_works() {
     let mut store = SeaweedFs::start();
-    let server = TestServer::with(&config(&store.bucket())).await;
+    let server = TestServer::made_of(Profile::Embedded, &config(&store.bucket())).await;
     let alice = server.user("alice").await;
     let before = alice.upload("before").await;
     let promised = alice.post(paths::CREATE).await.mxc();

@@ -168,17 +168,21 @@ impl Drop for SeaweedFs {
 }
 
 impl Bucket {
-    /// The keys of all that is in it. Parts of uploads that are not complete are below `.uploads/`.
+    /// The keys of all that is in it. What it has of uploads that are not complete, below `.uploads/`, is nobody's object.
     ///
     /// # Panics
     /// If the server does not say.
     pub fn objects(&self) -> Vec<String> {
         let root = format!("/buckets/{}", self.name);
+        let uploads = format!("{root}/.uploads");
         let (mut folders, mut keys) = (vec![root.clone()], Vec::new());
         while let Some(folder) = folders.pop() {
             let listing = self.list(&folder).unwrap_or_else(|error| panic!("what is in {folder}: {error:#}"));
             for entry in listing["Entries"].as_array().into_iter().flatten() {
                 let path = entry["FullPath"].as_str().unwrap_or_default().to_owned();
+                if path == uploads {
+                    continue;
+                }
                 if entry["Mode"].as_u64().is_some_and(|mode| mode & FOLDER != 0) {
                     folders.push(path);
                 } else {

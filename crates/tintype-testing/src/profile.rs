@@ -14,7 +14,7 @@ pub enum Profile {
     Embedded,
     /// One node, with PostgreSQL and files.
     Postgres,
-    /// Three nodes behind a balancer, with one PostgreSQL and one folder.
+    /// One node, with PostgreSQL and a bucket of S3.
     Shared,
     /// Three nodes behind a balancer, with one PostgreSQL and one bucket of S3.
     Cluster,
@@ -38,9 +38,14 @@ impl Profile {
     /// How many nodes there are.
     pub(crate) fn nodes(self) -> usize {
         match self {
-            Self::Embedded | Self::Postgres => 1,
-            Self::Shared | Self::Cluster => 3,
+            Self::Embedded | Self::Postgres | Self::Shared => 1,
+            Self::Cluster => 3,
         }
+    }
+
+    /// Whether the bytes are in a bucket.
+    pub(crate) fn has_bucket(self) -> bool {
+        matches!(self, Self::Shared | Self::Cluster)
     }
 }
 

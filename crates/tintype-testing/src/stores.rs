@@ -7,6 +7,8 @@ use std::{
 
 use tempfile::TempDir;
 use tintype_services::{Bucket, Database, Postgres, SeaweedFs};
+use tintype_storage::records::Records;
+use tokio::sync::OnceCell;
 
 use crate::{Profile, port};
 
@@ -15,6 +17,9 @@ const WORKING: [&str; 4] = ["tmp", "partial", "pending", "lock"];
 
 /// What nodes of one installation know each other by.
 const SECRET: &str = "a secret that all nodes of this test have";
+
+/// How many connections a node has to the database: few, since there are many nodes.
+const CONNECTIONS: &str = "4";
 
 /// What an installation leaves when its server has ended. It goes when this is dropped.
 pub struct Installation {
@@ -25,9 +30,9 @@ pub struct Installation {
 }
 
 impl Installation {
-    pub(crate) fn new(folder: TempDir, profile: Profile) -> Self {
-        let database = (profile != Profile::Embedded).then(|| Postgres::shared().database());
-        let bucket = (profile == Profile::Cluster).then(|| SeaweedFs::shared().bucket());
+    pub(crate) async fn new(folder: TempDir, profile: Profile) -> Self {
+        let database = if profile == Profile::Embedded { None } else { Some(database().await) };
+        let bucket = profile.has_bucket().then(|| SeaweedFs::shared().bucket());
         Self { profile, folder, database, bucket }
     }
 
@@ -37,20 +42,15 @@ impl Installation {
         let mut set = |name: &str, value: &str| variables.push((format!("TINTYPE__{name}"), value.to_owned()));
         if let Some(database) = &self.database {
             set("DATABASE__URL", &database.url());
+            set("DATABASE__MAX_CONNECTIONS", CONNECTIONS);
         }
-        match &self.bucket {
-            Some(bucket) => {
-                set("BLOBS__URL", &format!("s3://{}", bucket.name));
-                set("BLOBS__ENDPOINT", &bucket.endpoint);
-                set("BLOBS__REGION", "us-east-1");
-                set("BLOBS__PATH_STYLE", "true");
-                set("BLOBS__ACCESS_KEY_ID", bucket.access_key_id);
-                set("BLOBS__SECRET_ACCESS_KEY", bucket.secret_access_key);
-            }
-            None if self.profile.nodes() > 1 => {
-                set("BLOBS__URL", &format!("file:{}", self.folder.path().join("media").display()));
-            }
-            None => {}
+        if let Some(bucket) = &self.bucket {
+            set("BLOBS__URL", &format!("s3://{}", bucket.name));
+            set("BLOBS__ENDPOINT", &bucket.endpoint);
+            set("BLOBS__REGION", "us-east-1");
+            set("BLOBS__PATH_STYLE", "true");
+            set("BLOBS__ACCESS_KEY_ID", bucket.access_key_id);
+            set("BLOBS__SECRET_ACCESS_KEY", bucket.secret_access_key);
         }
         if self.profile.nodes() > 1 {
             let address = format!("127.0.0.1:{}", port::free());
@@ -60,6 +60,19 @@ impl Installation {
         }
         variables
     }
+}
+
+/// A database that is up to date.
+async fn database() -> Database {
+    static TEMPLATE: OnceCell<Database> = OnceCell::const_new();
+    let made = async {
+        let database = Postgres::shared().database();
+        let records = Records::open_postgres(database.url()).await.expect("the database can be brought up to date");
+        records.close().await;
+        database
+    };
+    let template = TEMPLATE.get_or_init(|| made).await;
+    Postgres::shared().copy_of(template)
 }
 
 /// The blobs in a folder that have their name.

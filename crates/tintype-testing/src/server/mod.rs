@@ -81,7 +81,7 @@ impl TestServer {
     /// # Panics
     /// As [`with`](Self::with) does.
     pub async fn made_of(profile: Profile, config: &str) -> Self {
-        Self::in_installation(Installation::new(new_folder(), profile), config).await
+        Self::in_installation(Installation::new(new_folder(), profile).await, config).await
     }
 
     /// Starts a server that other servers of this test can reach under a name of its own, `PREFIX.localhost:PORT`: with
@@ -123,7 +123,7 @@ impl TestServer {
             path(AUTHORITY_FILE).display(),
             names.join(", "),
         );
-        Self::in_installation(Installation::new(folder, Profile::asked_for()), &config).await
+        Self::in_installation(Installation::new(folder, Profile::asked_for()).await, &config).await
     }
 
     async fn in_installation(installation: Installation, config: &str) -> Self {
@@ -261,8 +261,11 @@ impl TestServer {
     }
 
     /// The file of the SQLite database.
+    ///
+    /// # Panics
+    /// If it has another one.
     pub(crate) fn database_path(&self) -> PathBuf {
-        self.config().data_dir.join("tintype.db")
+        self.config().database_path().expect("the server has SQLite")
     }
 
     /// The URL of the PostgreSQL database, if it has one.
