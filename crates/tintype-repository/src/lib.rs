@@ -20,6 +20,7 @@ mod endings;
 mod erase;
 mod fulfil;
 mod held;
+mod leftovers;
 mod lives;
 mod media_use;
 mod metrics;
@@ -334,6 +335,7 @@ impl Repository {
         sweep::what_expires(&inner);
         sweep::what_is_not_known(&inner);
         sweep::what_is_due(&inner);
+        leftovers::of_other_nodes(&inner);
         stream::read_rooms(&inner);
         Ok(Self(inner))
     }

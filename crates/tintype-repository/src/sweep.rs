@@ -30,8 +30,8 @@ pub(crate) const AFTER_A_FAILURE: Duration = Duration::from_secs(10);
 /// Reservations swept in one transaction.
 const AT_ONCE: u32 = 500;
 
-/// Of what others left who are gone. Where there are other nodes a folder of blobs is left alone, since their files may be
-/// among them, and so is what is recorded of uploads that were interrupted elsewhere.
+/// Of what others left who are gone. A folder of blobs that several nodes share is left alone: see `leftovers`. Where there
+/// are other nodes, so is what is recorded of uploads that were interrupted elsewhere.
 pub(crate) async fn what_a_crash_left(
     records: &Records,
     blobs: &Blobs,
@@ -42,10 +42,10 @@ pub(crate) async fn what_a_crash_left(
     records.abandon_attachments(now).await?;
     // Whoever was bringing an upload is gone.
     records.release_all().await?;
-    let alone = others == 0;
-    if !alone && !blobs.arrive_apart() {
+    if blobs.arrive_among_others() {
         return Ok(());
     }
+    let alone = others == 0;
     let mut partial = HashSet::new();
     for (name, size) in records.partials().await? {
         if !alone {

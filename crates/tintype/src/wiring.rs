@@ -114,8 +114,11 @@ pub(crate) fn federation(
 pub(crate) fn blobs(config: &Config, randomness: Arc<dyn Randomness>) -> anyhow::Result<Blobs> {
     let path = config.blobs_path();
     // Several nodes have one folder; a single one has it for itself. A scratch folder is always one node's.
-    let is_shared = config.cluster.is_on() && config.blobs.bucket().is_none();
-    let opened = if is_shared { blobs_beside(config, randomness) } else { blobs_alone(config, randomness) };
+    let opened = if config.cluster.is_on() && config.blobs.bucket().is_none() {
+        Files::open_among_others(&path, &randomness).map(Blobs::from)
+    } else {
+        blobs_alone(config, randomness)
+    };
     opened.with_context(|| match config.blobs.url.folder() {
         Some(_) => format!("the media folder {} cannot be opened", path.display()),
         None => format!("{} with the scratch folder {} cannot be opened", config.blobs.url, path.display()),

@@ -8,6 +8,8 @@
 //! media/lock                 held while a server runs
 //! ```
 //!
+//! Where several servers share the folder, `tmp` and `pending` are each one's own: see `place`.
+//!
 //! The markers are what makes the sweep after a crash quick and exact: only a blob with a marker can lack a record, so
 //! only those are looked up, whatever the size of the folder.
 
@@ -28,6 +30,7 @@ use super::{
     BlobFile, BlobsError, Growing, Hashed, Incoming, Location,
     buffers::Buffers,
     incoming::{Dropped, run_blocking},
+    place::{Place, marked},
 };
 
 /// Open files kept for the next reader.
@@ -69,7 +72,7 @@ impl PartialName {
     }
 }
 
-fn random_name(randomness: &dyn Randomness) -> String {
+pub(super) fn random_name(randomness: &dyn Randomness) -> String {
     let mut name = [0; 12];
     randomness.fill(&mut name);
     name.iter().fold(String::new(), |name, byte| format!("{name}{byte:02x}"))
@@ -78,14 +81,16 @@ fn random_name(randomness: &dyn Randomness) -> String {
 /// Blobs as files below one folder.
 #[derive(Clone)]
 pub struct Files {
-    root: Arc<Path>,
+    pub(super) root: Arc<Path>,
+    /// Where this process writes what is not whole.
+    pub(super) place: Arc<Place>,
     /// Where uploads are written: a connection's runtime may end before what it wrote is kept.
     runtime: Option<Handle>,
     randomness: Arc<dyn Randomness>,
     buffers: Buffers,
     open: Cache<Location, BlobFile>,
-    /// Held by the one process that serves this folder.
-    lock: Option<Arc<File>>,
+    /// Held by the one process that serves this folder, or by all that do.
+    pub(super) lock: Option<Arc<File>>,
 }
 
 impl Files {
@@ -109,12 +114,12 @@ impl Files {
     /// # Errors
     /// [`BlobsError::Io`] if it cannot be created or written to.
     pub fn open_shared(root: &Path, randomness: Arc<dyn Randomness>) -> Result<Self, BlobsError> {
-        for folder in [root.join("tmp"), root.join("partial"), root.join("pending")] {
-            fs::create_dir_all(folder)?;
-        }
+        let place = Arc::new(Place::whole(root)?);
+        fs::create_dir_all(root.join("partial"))?;
         sync_folder(root)?;
         Ok(Self {
             root: root.into(),
+            place,
             runtime: Handle::try_current().ok(),
             randomness,
             buffers: Buffers::default(),
@@ -128,7 +133,7 @@ impl Files {
     /// # Errors
     /// [`BlobsError`] if no temporary file can be created.
     pub async fn receive(&self) -> Result<Incoming, BlobsError> {
-        let path = self.root.join("tmp").join(random_name(&*self.randomness));
+        let path = self.place.arriving().join(random_name(&*self.randomness));
         Incoming::create(path, Dropped::Removed, self.runtime.clone()).await
     }
 
@@ -222,7 +227,7 @@ impl Files {
     /// Makes the marker of a blob that is kept elsewhere, before it is there. It is synced: there the folder does not tell.
     pub(super) async fn mark(&self, blob: &Hashed) -> Result<Location, BlobsError> {
         let location = Location::new(blob.sha256, &*self.randomness);
-        let (marker, folder) = (self.marker(&location), self.root.join("pending"));
+        let (marker, folder) = (self.marker(&location), self.place.pending());
         run_blocking(move || {
             File::create_new(marker)?;
             sync_folder(&folder)
@@ -239,12 +244,8 @@ impl Files {
 
     /// The blobs that have a marker.
     pub(super) async fn marked(&self) -> Result<Vec<Location>, BlobsError> {
-        let pending = self.root.join("pending");
-        let names = run_blocking(move || {
-            fs::read_dir(pending)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()
-        })
-        .await?;
-        Ok(names.iter().filter_map(|name| Location::parse(name.to_str()?)).collect())
+        let pending = self.place.pending();
+        run_blocking(move || marked(&pending)).await
     }
 
     /// A name that was never used before.
@@ -299,7 +300,8 @@ impl Files {
     /// Removes what a crash left: temporary files, partial blobs other than those in `partial`, and blobs that
     /// `is_recorded` does not know.
     ///
-    /// Call it before anything is received. Markers for which `is_recorded` fails are left for the next sweep.
+    /// Call it before anything is received, and not where others share the folder. Markers for which `is_recorded` fails are
+    /// left for the next sweep.
     ///
     /// # Errors
     /// [`BlobsError::Io`] if the folders cannot be listed or a file cannot be removed; `E` if `is_recorded` fails.
@@ -317,12 +319,24 @@ impl Files {
                 sweep.unrecorded += 1;
             }
         }
+        // Of processes that wrote beside a server.
+        for left in self.left(Duration::ZERO).await? {
+            let mut unrecorded = Vec::new();
+            for location in left.marked() {
+                if !is_recorded(location).await? {
+                    unrecorded.push(location.clone());
+                }
+            }
+            let left = self.clear(left, &unrecorded).await?;
+            sweep.temporary += left.temporary;
+            sweep.unrecorded += left.unrecorded;
+        }
         Ok(sweep)
     }
 
     /// Removes what a crash left of blobs that were arriving.
     pub(super) async fn sweep_arriving(&self, partial: HashSet<PartialName>) -> Result<Sweep, BlobsError> {
-        let tmp = self.root.join("tmp");
+        let tmp = self.place.arriving();
         let temporary = run_blocking(move || remove_files(&tmp, |_| true)).await?;
         let folder = self.root.join("partial");
         let unknown = move |name: &str| PartialName::parse(name).is_none_or(|name| !partial.contains(&name));
@@ -337,7 +351,7 @@ impl Files {
     pub async fn probe(&self) -> Result<(), BlobsError> {
         let mut name = [0; 8];
         self.randomness.fill(&mut name);
-        let path = self.root.join("tmp").join(format!("probe-{}", u64::from_ne_bytes(name)));
+        let path = self.place.arriving().join(format!("probe-{}", u64::from_ne_bytes(name)));
         run_blocking(move || {
             let written = fs::write(&path, b"tintype").and_then(|()| File::open(&path)?.sync_all());
             let read = written.and_then(|()| fs::read(&path));
@@ -365,7 +379,7 @@ impl Files {
     }
 
     fn marker(&self, location: &Location) -> PathBuf {
-        self.root.join("pending").join(location.as_str())
+        self.place.pending().join(location.as_str())
     }
 }
 
@@ -395,7 +409,7 @@ fn durably(to: &Path, name: impl Fn() -> io::Result<()>) -> io::Result<()> {
 }
 
 /// Removes files of a folder by their names, and returns how many.
-fn remove_files(folder: &Path, unneeded: impl Fn(&str) -> bool) -> io::Result<u64> {
+pub(super) fn remove_files(folder: &Path, unneeded: impl Fn(&str) -> bool) -> io::Result<u64> {
     let mut removed = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -411,7 +425,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -6,7 +6,7 @@
 //! full. Dropping an [`Incoming`] removes its file, whatever state it was in, unless the file was begun to be kept.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io::{self, Read as _, Seek as _, Write as _},
     os::fd::AsRawFd as _,
     path::{Path, PathBuf},
@@ -30,6 +30,9 @@ const WRITE_BACK: u64 = 8 * 1024 * 1024;
 /// The least time between two writes of less than a block: bounds how often readers are woken, and how long a byte
 /// waits for them.
 const PACE: Duration = Duration::from_millis(5);
+
+/// How long the file of a partial blob is waited for: a block of an earlier request may still be on its way to the disk.
+const LOCKED_AT_MOST: Duration = Duration::from_secs(5);
 
 /// A blob being received.
 #[derive(Debug)]
@@ -125,6 +128,9 @@ impl Incoming {
     pub(super) async fn create(path: PathBuf, dropped: Dropped, runtime: Option<Handle>) -> Result<Self, BlobsError> {
         let file = run_blocking(move || {
             let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+            if dropped == Dropped::Left {
+                file.lock()?;
+            }
             let hasher = Some(ContentHasher::default());
             let path = TemporaryPath { path, dropped };
             Ok(Temporary { file, path, hasher, written: 0, written_back: 0, growing: None })
@@ -135,9 +141,21 @@ impl Incoming {
 
     /// Opens a file that was paused at `size` bytes. What was written after that is cut off. Of nothing there need not
     /// be a file yet.
+    ///
+    /// A request that had the file before and lost the right to it, because its process was paused and taken for dead, may
+    /// still write to it: as long as it has it open, nobody else does.
     pub(super) async fn open(path: PathBuf, size: u64, runtime: Option<Handle>) -> Result<Self, BlobsError> {
+        let opening = {
+            let path = path.clone();
+            move || {
+                let file = OpenOptions::new().read(true).write(true).create(size == 0).truncate(false).open(&path)?;
+                lock_soon(&file).map(|locked| locked.then_some(file))
+            }
+        };
+        let Some(mut file) = run_blocking(opening).await? else {
+            return Err(BlobsError::Unavailable("an earlier request still has this upload open".to_owned()));
+        };
         let file = run_blocking(move || {
-            let mut file = OpenOptions::new().read(true).write(true).create(size == 0).truncate(false).open(&path)?;
             if file.metadata()?.len() < size {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than recorded"));
             }
@@ -337,6 +355,19 @@ impl Temporary {
             self.written_back = self.written;
         }
         Ok(())
+    }
+}
+
+/// Locks the file, unless somebody holds it for longer than a block takes to be written.
+fn lock_soon(file: &File) -> io::Result<bool> {
+    let end = Instant::now() + LOCKED_AT_MOST;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(PACE),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
     }
 }
 

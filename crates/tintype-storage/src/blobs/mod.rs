@@ -12,6 +12,7 @@ mod growing;
 mod incoming;
 mod location;
 mod objects;
+mod place;
 mod reader;
 mod store;
 
@@ -22,6 +23,7 @@ pub use self::{
     incoming::{Hashed, Incoming},
     location::Location,
     objects::{Addressing, Bucket, BucketCredentials, Object, ObjectStream, Objects},
+    place::{Left, SILENCE},
     reader::{BlobFile, FileStream},
     store::Blobs,
 };

@@ -3,9 +3,9 @@
 //! What arrives is always written to a local folder first, hashed and readable as it grows: only when it is whole does it
 //! get its name where blobs are kept.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use super::{Blob, BlobsError, Files, Growing, Hashed, Incoming, Location, Objects, PartialName, Sweep};
+use super::{Blob, BlobsError, Files, Growing, Hashed, Incoming, Left, Location, Objects, PartialName, Sweep};
 
 /// A store of blobs. Cheap to clone: all clones are the same one.
 #[derive(Debug, Clone)]
@@ -37,9 +37,41 @@ impl Blobs {
         }
     }
 
-    /// Whether blobs arrive in a folder that only this node writes to.
-    pub fn arrive_apart(&self) -> bool {
-        matches!(self, Self::Objects(_))
+    /// Whether other nodes write to the folder that blobs arrive in, too.
+    pub fn arrive_among_others(&self) -> bool {
+        self.arriving().is_among_others()
+    }
+
+    /// Says that this node is there; see [`Files::be_seen`].
+    ///
+    /// # Errors
+    /// [`BlobsError::Io`] if it cannot be written.
+    pub async fn be_seen(&self) -> Result<(), BlobsError> {
+        self.arriving().be_seen().await
+    }
+
+    /// What nodes left that shared the folder and are gone; see [`Files::left`].
+    ///
+    /// # Errors
+    /// [`BlobsError::Io`] if a folder cannot be listed.
+    pub async fn left(&self, silent_for: Duration) -> Result<Vec<Left>, BlobsError> {
+        self.arriving().left(silent_for).await
+    }
+
+    /// Removes it; see [`Files::clear`].
+    ///
+    /// # Errors
+    /// [`BlobsError::Io`] if a file cannot be removed.
+    pub async fn clear(&self, left: Left, unrecorded: &[Location]) -> Result<Sweep, BlobsError> {
+        self.arriving().clear(left, unrecorded).await
+    }
+
+    /// The partial blobs that are there; see [`Files::partial_names`].
+    ///
+    /// # Errors
+    /// [`BlobsError::Io`] if the folder cannot be listed.
+    pub async fn partial_names(&self) -> Result<Vec<PartialName>, BlobsError> {
+        self.arriving().partial_names().await
     }
 
     /// Begins a blob.

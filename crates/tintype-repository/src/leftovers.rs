@@ -1,0 +1,72 @@
+//! What nodes left behind that are gone, in a folder of blobs that several share.
+//!
+//! A node says every minute that it is there, and one of them removes for all what those left that no longer do (see
+//! `tintype_storage::blobs`, `place`). By the machine's clock: other nodes do not wait for that of a test.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use tintype_storage::blobs::{SILENCE, Sweep};
+use tokio::time::sleep;
+
+use crate::{Inner, StorageError, background::Observed};
+
+/// How often it is looked, and said that this node is there.
+const EVERY: Duration = Duration::from_mins(1);
+
+/// Begins to look, where the folder is shared.
+pub(crate) fn of_other_nodes(inner: &Arc<Inner>) {
+    if !inner.blobs.arrive_among_others() {
+        return;
+    }
+    let observed: Observed = Arc::downgrade(inner);
+    inner.background.while_open(async move {
+        let mut lease = None;
+        loop {
+            let Some(inner) = observed.upgrade() else { return };
+            if let Err(error) = inner.blobs.be_seen().await {
+                tracing::warn!(%error, "this node could not say that it uses the media folder; it is tried again");
+            }
+            if inner.does("sweep:left", &mut lease).await
+                && let Err(error) = remove(&inner).await
+            {
+                tracing::warn!(%error, "what other nodes left could not be removed; it is tried again");
+            }
+            drop(inner);
+            sleep(EVERY).await;
+        }
+    });
+}
+
+async fn remove(inner: &Inner) -> Result<(), StorageError> {
+    let (records, blobs) = (&inner.records, &inner.blobs);
+    let mut sweep = Sweep::default();
+    for left in blobs.left(SILENCE).await? {
+        let mut unrecorded = Vec::new();
+        for location in left.marked() {
+            if !records.is_recorded(location).await? {
+                unrecorded.push(location.clone());
+            }
+        }
+        let cleared = blobs.clear(left, &unrecorded).await?;
+        sweep.temporary += cleared.temporary;
+        sweep.unrecorded += cleared.unrecorded;
+    }
+    // First what is there, then what is recorded: a name is recorded before its file is made.
+    let names = blobs.partial_names().await?;
+    if !names.is_empty() {
+        let recorded: HashSet<_> = records.partials().await?.into_iter().map(|(name, _)| name).collect();
+        for name in names.iter().filter(|name| !recorded.contains(name)) {
+            blobs.remove_partial(name).await?;
+            sweep.partial += 1;
+        }
+    }
+    if sweep != Sweep::default() {
+        tracing::info!(
+            temporary = sweep.temporary,
+            unrecorded = sweep.unrecorded,
+            partial = sweep.partial,
+            "removed what uploads had left at nodes that are gone"
+        );
+    }
+    Ok(())
+}
