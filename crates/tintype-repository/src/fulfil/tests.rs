@@ -37,6 +37,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Polls a request in a test that has to end before this.
 const MANY_POLLS: usize = 200;
 
+/// What the repository counts under this name.
+pub(crate) fn metric(repository: &Repository, name: &str) -> i64 {
+    let mut registry = Registry::default();
+    repository.register_metrics(&mut registry);
+    let mut text = String::new();
+    encode(&mut text, &registry).unwrap();
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    value.unwrap_or_else(|| panic!("there is no metric {name}"))
+}
+
 const LIFETIME: Duration = Duration::from_hours(1);
 
 struct Installation {
@@ -199,12 +209,7 @@ impl Installation {
     }
 
     fn metric(&self, name: &str) -> i64 {
-        let mut registry = Registry::default();
-        self.repository.register_metrics(&mut registry);
-        let mut text = String::new();
-        encode(&mut text, &registry).unwrap();
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-        value.unwrap_or_else(|| panic!("there is no metric {name}"))
+        metric(&self.repository, name)
     }
 
     fn partial_files(&self) -> usize {

@@ -6,18 +6,18 @@ use bytes::Bytes;
 use futures_util::stream;
 use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
-use tintype_domain::{Mxc, OsRandomness, ServerName, SystemClock, UserId};
+use tintype_domain::{Clock, ManualClock, Mxc, OsRandomness, ServerName, SystemClock, Timestamp, UserId};
 use tintype_services::{Database, Postgres};
 use tintype_storage::{
     blobs::Files,
-    records::{ClaimPartial, DeleteMedia, Deleter, Records},
+    records::{ClaimPartial, DeleteMedia, Deleter, NodeId, Records},
 };
 use tokio::time::{sleep, timeout};
 
 use crate::{
     Accounts, BodyError, Caller, Cluster, ClusterError, DownloadRequest, FromOrigin, FulfilError, Local, MediaServer,
     Membership, OpenError, Opened, Parts, RedactedMedia, Repository, TokensOf, Upload, UploadKind, Wanted,
-    fulfil::tests::{nobody_elses, rules, user},
+    fulfil::tests::{metric, nobody_elses, rules, user},
 };
 
 /// How long something may take that has to happen: long enough for any machine, and waited for only by a failure.
@@ -33,6 +33,16 @@ struct Nodes {
 }
 
 async fn node(database: &Database, folder: &Path, advertise: Option<&str>) -> Result<Repository, ClusterError> {
+    node_at(database, folder, advertise, Arc::new(SystemClock)).await
+}
+
+/// A node to which it is as late as this clock says.
+async fn node_at(
+    database: &Database,
+    folder: &Path,
+    advertise: Option<&str>,
+    clock: Arc<dyn Clock>,
+) -> Result<Repository, ClusterError> {
     let records = Records::open_postgres(&database.url()).await.unwrap();
     let membership = Membership { advertise: advertise.map(str::to_owned), secret: b"a secret of the nodes".to_vec() };
     let cluster = Cluster::join(&records, membership, Arc::new(OsRandomness)).await?;
@@ -41,12 +51,11 @@ async fn node(database: &Database, folder: &Path, advertise: Option<&str>) -> Re
         accounts: Accounts::Local(Local),
         admins: Arc::new(BTreeSet::new()),
     };
-    let clock = Arc::new(SystemClock);
     let parts = Parts {
         records,
         blobs: Files::open_shared(folder, Arc::new(OsRandomness)).unwrap().into(),
         servers: vec![server],
-        federation: nobody_elses(Arc::<SystemClock>::clone(&clock)),
+        federation: nobody_elses(Arc::clone(&clock)),
         rules: rules(),
         clock,
         randomness: Arc::new(OsRandomness),
@@ -66,10 +75,14 @@ async fn until(what: &str, seen: impl AsyncFn() -> bool) {
 
 impl Nodes {
     async fn new() -> Self {
+        Self::at(Arc::new(SystemClock)).await
+    }
+
+    async fn at(clock: Arc<dyn Clock>) -> Self {
         let database = Postgres::shared().database();
         let folder = TempDir::new().unwrap();
-        let a = node(&database, folder.path(), Some("http://a")).await.unwrap();
-        let b = node(&database, folder.path(), Some("http://b")).await.unwrap();
+        let a = node_at(&database, folder.path(), Some("http://a"), Arc::clone(&clock)).await.unwrap();
+        let b = node_at(&database, folder.path(), Some("http://b"), clock).await.unwrap();
         let nodes = Self { a, b, alice: user("@alice:localhost"), database, _folder: folder };
         for node in [&nodes.a, &nodes.b] {
             until("a node hears", async || !node.0.is_deaf()).await;
@@ -253,6 +266,42 @@ async fn what_a_dead_node_held_is_free() {
     nodes.put(&nodes.b, &mxc).await.unwrap();
     held.give_back(None).await;
     assert!(matches!(nodes.open(&nodes.b, &mxc, Duration::ZERO).await, Ok(Opened::Stored(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_silent_node_held_is_free_when_it_was_silent_for_too_long() {
+    let nodes = Nodes::new().await;
+    nodes.sql("INSERT INTO nodes SELECT 7, 'http://c', started_at, seen_at FROM nodes LIMIT 1").await;
+    nodes.sql("INSERT INTO leases VALUES ('sweep:test', 7)").await;
+    let b = nodes.b.cluster().unwrap();
+    until("it is seen", async || b.find(NodeId(7)).is_some()).await;
+    assert!(matches!(b.take("sweep:test").await.unwrap(), crate::Take::Of(node) if node.id == NodeId(7)));
+
+    until("it is not any more", async || b.find(NodeId(7)).is_none()).await;
+
+    assert!(matches!(b.take("sweep:test").await.unwrap(), crate::Take::Mine(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_node_sweeps_for_all_and_another_one_when_it_is_gone() {
+    let clock = Arc::new(ManualClock::new(Timestamp(1_000_000)));
+    let nodes = Nodes::at(Arc::<ManualClock>::clone(&clock)).await;
+    let swept = |node: &Repository| metric(node, "reservations_expired_total");
+    nodes.reserve(UploadKind::Kept).await;
+
+    clock.advance(Duration::from_hours(2));
+
+    until("it is swept", async || swept(&nodes.a) + swept(&nodes.b) > 0).await;
+    let (sweeps, other) = if swept(&nodes.a) > 0 { (&nodes.a, &nodes.b) } else { (&nodes.b, &nodes.a) };
+    nodes.reserve(UploadKind::Kept).await;
+    clock.advance(Duration::from_hours(2));
+    until("it is swept again", async || swept(sweeps) + swept(other) > 1).await;
+    assert_eq!((swept(sweeps), swept(other)), (2, 0), "it is one node's work");
+    let server_name = ServerName::parse("localhost").unwrap();
+    other.reserve(&nodes.alice, crate::Reservation { server_name, kind: UploadKind::Kept }).await.unwrap();
+    sweeps.close().await;
+    clock.advance(Duration::from_hours(2));
+    until("the other one does it", async || swept(other) == 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
