@@ -18,7 +18,10 @@ use tintype_storage::records::{
     AttachmentOutcome, AttachmentTarget, Attempt, BeginAttachment, BeginOutcome, ConcludeAttachment, Concluded, Link,
     LinkedEvent, RecordsError, hash_of_content,
 };
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, timeout},
+};
 
 pub(crate) use self::{
     turns::{Turn, Turns},
@@ -28,6 +31,12 @@ use crate::{Access, Caller, Repository, StorageError};
 
 /// How long the homeserver is asked for the visibility at a new event, while its readers wait.
 const VISIBILITY_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long a request waits for the same one on another node, which waits for the homeserver.
+const OTHER_NODE_WITHIN: Duration = Duration::from_mins(1);
+
+/// How often it looks meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The type of the event that says who may see the history of a room.
 const VISIBILITY: &str = "m.room.history_visibility";
@@ -257,7 +266,7 @@ impl Repository {
             content: request.content,
             now: self.0.clock.now(),
         };
-        let (id, attempt) = match self.0.records.begin_attachment(begin).await? {
+        let (id, attempt) = match self.begin_attachment(begin).await? {
             BeginOutcome::Begun { id, attempt } => (id, attempt),
             BeginOutcome::Finished { event_id } => return self.finished(&sender, &request, event_id).await,
             BeginOutcome::Forwarding => return Err(AttachError::UnderWay),
@@ -276,6 +285,21 @@ impl Repository {
         // If this fails the client does not hear of the event: it asks again, and is answered with it.
         attachment.conclude(outcome).await?;
         Ok(Attached::Answered(answer))
+    }
+
+    /// Writes a request down. Where another node forwards the same one it is waited for: turns are taken on one node.
+    async fn begin_attachment(&self, mut begin: BeginAttachment) -> Result<BeginOutcome, RecordsError> {
+        let waits_until = Instant::now() + OTHER_NODE_WITHIN;
+        loop {
+            let outcome = self.0.records.begin_attachment(begin.clone()).await?;
+            if !matches!(outcome, BeginOutcome::Forwarding) || Instant::now() >= waits_until {
+                return Ok(outcome);
+            }
+            tokio::select! {
+                () = sleep(LOOK_EVERY) => begin.now = self.0.clock.now(),
+                () = self.0.background.closing() => return Err(RecordsError::Closed),
+            }
+        }
     }
 
     /// A retry of a request that ended well. A state event may have been replaced since, and is then not set again by
