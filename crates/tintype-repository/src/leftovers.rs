@@ -1,4 +1,5 @@
-//! What nodes left behind that are gone, in a folder of blobs that several share.
+//! What nodes left behind that are gone, in a folder of blobs that several share; and what is nobody's any more in a folder
+//! of this node's own.
 //!
 //! A node says every minute that it is there, and one of them removes for all what those left that no longer do (see
 //! `tintype_storage::blobs`, `place`). By the machine's clock: other nodes do not wait for that of a test.
@@ -8,14 +9,15 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use tintype_storage::blobs::{SILENCE, Sweep};
 use tokio::time::sleep;
 
-use crate::{Inner, StorageError, background::Observed};
+use crate::{Inner, StorageError, background::Observed, cluster::Cluster};
 
 /// How often it is looked, and said that this node is there.
 const EVERY: Duration = Duration::from_mins(1);
 
-/// Begins to look, where the folder is shared.
+/// Begins to look, where there are other nodes.
 pub(crate) fn of_other_nodes(inner: &Arc<Inner>) {
-    if !inner.blobs.arrive_among_others() {
+    let among_others = inner.blobs.arrive_among_others();
+    if !among_others && !inner.cluster.as_ref().is_some_and(Cluster::is_shared) {
         return;
     }
     let observed: Observed = Arc::downgrade(inner);
@@ -26,10 +28,11 @@ pub(crate) fn of_other_nodes(inner: &Arc<Inner>) {
             if let Err(error) = inner.blobs.be_seen().await {
                 tracing::warn!(%error, "this node could not say that it uses the media folder; it is tried again");
             }
-            if inner.does("sweep:left", &mut lease).await
+            // In a folder of its own each node has to look for itself: the reservation may have expired at another one.
+            if (!among_others || inner.does("sweep:left", &mut lease).await)
                 && let Err(error) = remove(&inner).await
             {
-                tracing::warn!(%error, "what other nodes left could not be removed; it is tried again");
+                tracing::warn!(%error, "what uploads left could not be removed; it is tried again");
             }
             drop(inner);
             sleep(EVERY).await;
@@ -37,10 +40,12 @@ pub(crate) fn of_other_nodes(inner: &Arc<Inner>) {
     });
 }
 
-async fn remove(inner: &Inner) -> Result<(), StorageError> {
+/// Removes what nodes left that are gone, and partial uploads that no reservation names.
+pub(crate) async fn remove(inner: &Inner) -> Result<(), StorageError> {
     let (records, blobs) = (&inner.records, &inner.blobs);
     let mut sweep = Sweep::default();
-    for left in blobs.left(SILENCE).await? {
+    let left = if blobs.arrive_among_others() { blobs.left(SILENCE).await? } else { Vec::new() };
+    for left in left {
         let mut unrecorded = Vec::new();
         for location in left.marked() {
             if !records.is_recorded(location).await? {

@@ -388,6 +388,28 @@ async fn a_creation_that_is_dropped_anywhere_is_counted_if_it_was_made() {
 }
 
 #[tokio::test]
+async fn what_no_reservation_names_any_more_goes_and_what_one_names_stays() {
+    let installation = Installation::new().await;
+    let first = installation.reserve().await;
+    installation.put(&first, RESUMABLE, broken("what an earlier request has left")).await.unwrap_err();
+    let inner = &installation.repository.0;
+    let named = async || inner.records.partials().await.unwrap().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    let before = named().await;
+    installation.clock.advance(LIFETIME / 2);
+    let later = installation.reserve().await;
+    installation.put(&later, RESUMABLE, broken("what an earlier request has left")).await.unwrap_err();
+    installation.clock.advance(LIFETIME / 2 + Duration::from_secs(1));
+    // As at another node, which has not got the file.
+    inner.records.expire(tintype_domain::Clock::now(&*installation.clock), 10).await.unwrap();
+    let after = named().await;
+    assert!(before.len() == 1 && after.len() == 1 && before != after, "{before:?} {after:?}");
+
+    crate::leftovers::remove(inner).await.unwrap();
+
+    assert_eq!(inner.blobs.partial_names().await.unwrap(), after);
+}
+
+#[tokio::test]
 async fn a_continuation_somewhere_else_leaves_what_was_kept() {
     let installation = Installation::new().await;
     let mxc = installation.reserve().await;
