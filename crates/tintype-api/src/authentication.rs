@@ -77,8 +77,8 @@ impl Api {
         };
         let (repository, server) = (&self.parts.repository, &tenant.server_name);
         let user = match belief {
-            Belief::Remembered => repository.authenticate(server, &credentials, &asker).await?,
-            Belief::Anew => repository.authenticate_anew(server, &credentials, &asker).await?,
+            Belief::Remembered => repository.authenticate(server, &credentials, &asker, trace.hop()).await?,
+            Belief::Anew => repository.authenticate_anew(server, &credentials, &asker, trace.hop()).await?,
         };
         trace.requester(&user);
         let user_agent = asker.user_agent.map(str::to_owned);
@@ -91,7 +91,12 @@ impl Api {
     /// As [`Api::user`].
     pub(crate) async fn caller(&self, head: &Head) -> Result<Caller, MatrixError> {
         let (user, access) = self.user_by(head, Belief::Remembered).await?;
-        Ok(Caller { requester: Requester::User(user), address: head.trace.address, access: Some(access) })
+        Ok(Caller {
+            requester: Requester::User(user),
+            address: head.trace.address,
+            access: Some(access),
+            hop: head.trace.hop(),
+        })
     }
 
     /// The caller, who must be a user, and whose token must hold at this moment: for what cannot be taken back.
@@ -100,7 +105,12 @@ impl Api {
     /// As [`Api::user`].
     pub(crate) async fn caller_anew(&self, head: &Head) -> Result<Caller, MatrixError> {
         let (user, access) = self.user_by(head, Belief::Anew).await?;
-        Ok(Caller { requester: Requester::User(user), address: head.trace.address, access: Some(access) })
+        Ok(Caller {
+            requester: Requester::User(user),
+            address: head.trace.address,
+            access: Some(access),
+            hop: head.trace.hop(),
+        })
     }
 
     /// The server whose client makes the request: by the host it was sent to, or the only one there is.

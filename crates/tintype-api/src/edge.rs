@@ -21,10 +21,18 @@ use futures_util::FutureExt as _;
 use http_body::{Body as _, Frame, SizeHint};
 use tintype_domain::{OwnedServerName, User};
 use tintype_http::resumable::{UPLOAD_LIMIT, upload_limit};
+use tintype_repository::Hop;
 use tintype_storage::blobs::BlobsError;
 use tower::Service as _;
 
-use crate::{Api, Endpoints, Ownership, error::MatrixError, front_door::Passed, metrics::Endpoint, outcome};
+use crate::{
+    Api, Endpoints, Ownership,
+    error::MatrixError,
+    front_door::Passed,
+    metrics::Endpoint,
+    outcome,
+    relay::{ENVELOPE, Relayed},
+};
 
 /// What there is to say of a request when its answer has ended. A token is never among it.
 #[derive(Debug, Clone, Copy)]
@@ -66,12 +74,14 @@ pub enum Peer {
 pub(crate) struct Trace {
     pub(crate) address: IpAddr,
     pub(crate) via: Via,
+    /// What another node has decided, if it comes from one.
+    pub(crate) relayed: Option<Relayed>,
     requester: Arc<OnceLock<Asker>>,
 }
 
-/// How a request came.
+/// How a request came from its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Via {
+pub enum Via {
     /// From the client itself, or from a proxy that is not believed.
     Http,
     /// The same, with TLS.
@@ -96,6 +106,16 @@ impl Asker {
 }
 
 impl Trace {
+    /// Of a request that another node has handed to this one.
+    pub(crate) fn relayed(address: IpAddr, via: Via, relayed: Relayed) -> Self {
+        Self { address, via, relayed: Some(relayed), requester: Arc::default() }
+    }
+
+    /// How it came to this node.
+    pub(crate) fn hop(&self) -> Hop {
+        if self.relayed.is_some() { Hop::Relayed } else { Hop::First }
+    }
+
     pub(crate) fn requester(&self, user: &Arc<User>) {
         // A request has one requester: a second one would be the same.
         let _ = self.requester.set(Asker::User(Arc::clone(user)));
@@ -131,13 +151,21 @@ impl<S: Sync> FromRequest<S> for Head {
 impl Endpoints {
     /// Answers a request from `peer`.
     pub async fn answer(&self, mut request: Request, peer: Peer) -> Response {
-        let started = Instant::now();
-        let api = &self.api;
+        // Between nodes only, and on their port only.
+        request.headers_mut().remove(ENVELOPE);
         let trace = Trace {
-            address: api.client_address(peer, request.headers()),
-            via: api.via(peer),
+            address: self.api.client_address(peer, request.headers()),
+            via: self.api.via(peer),
+            relayed: None,
             requester: Arc::default(),
         };
+        self.answer_traced(request, trace).await
+    }
+
+    /// Answers a request of which it is known where it came from.
+    pub(crate) async fn answer_traced(&self, mut request: Request, trace: Trace) -> Response {
+        let started = Instant::now();
+        let api = &self.api;
         let user_agent = request.headers().get(header::USER_AGENT).cloned();
         let mut line = Line {
             endpoint: Endpoint::of(request.uri().path()),
@@ -174,7 +202,9 @@ impl Endpoints {
                 }
             }
         };
-        outcome::count(api, line.endpoint, &line.method, user_agent.as_ref(), &response);
+        if line.trace.relayed.is_none() {
+            outcome::count(api, line.endpoint, &line.method, user_agent.as_ref(), &response);
+        }
         match response.extensions().get() {
             Some(Passed::Answer) => line.endpoint = Endpoint::passed_through,
             Some(Passed::Failure) => {

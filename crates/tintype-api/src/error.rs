@@ -25,13 +25,16 @@ use tintype_repository::{
 };
 use tintype_storage::blobs::BlobsError;
 
-use crate::outcome::Outcome;
+use crate::{outcome::Outcome, relay::look_again};
 
 /// How long a client waits that asked when nobody could say whether it may see something.
 const RETRY_UNDECIDED: Duration = Duration::from_secs(5);
 
 /// How long a client waits that came while the store was away.
 const RETRY_UNAVAILABLE: Duration = Duration::from_secs(5);
+
+/// How long a client waits whose upload is at a node that gives no answer.
+const RETRY_NODE: Duration = Duration::from_secs(2);
 
 /// An error as the specification words it (client-server API, "Standard error response").
 #[derive(Debug)]
@@ -161,6 +164,12 @@ impl MatrixError {
             .retry_after(retry_after)
     }
 
+    /// 503: the node that has the upload gives no answer. It comes back, or is known to be gone in a moment.
+    pub(crate) fn node_unreachable() -> Self {
+        let error = "The part of the media repository that has this upload cannot be reached; try again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", error).retry_after(RETRY_NODE)
+    }
+
     pub(crate) fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", "The media repository failed; its log says why")
     }
@@ -274,6 +283,8 @@ impl From<OpenError> for MatrixError {
             OpenError::TooLarge => Self::new(StatusCode::BAD_GATEWAY, "M_TOO_LARGE", text),
             OpenError::OriginFailed(_) => Self::new(StatusCode::BAD_GATEWAY, "M_UNKNOWN", text),
             OpenError::NotYetUploaded => Self::not_yet_uploaded(),
+            // A request that comes from a client was handed on before.
+            OpenError::Elsewhere(_) | OpenError::Misdirected => look_again(),
             OpenError::Storage(error) => Self::from(&*error),
         }
     }
@@ -371,6 +382,7 @@ impl From<ThumbnailsError> for MatrixError {
             // The same as for media of ours, but that the server is not to blame (client-server API, "Thumbnails").
             ThumbnailsError::RemoteTooLarge(_) => Self::new(StatusCode::BAD_GATEWAY, "M_TOO_LARGE", error.to_string()),
             ThumbnailsError::NotYetUploaded => Self::not_yet_uploaded(),
+            ThumbnailsError::Elsewhere(_) => look_again(),
             ThumbnailsError::NotAPicture(_) => Self::nonsense(error.to_string()),
             ThumbnailsError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", error.to_string()),
             ThumbnailsError::Storage(error) => Self::from(&**error),
@@ -411,6 +423,8 @@ impl From<FulfilError> for MatrixError {
             FulfilError::NotTheCreator => Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", text),
             FulfilError::AlreadyStored => cannot_overwrite(text).with_header(UPLOAD_COMPLETE, COMPLETE),
             FulfilError::BeingReceived => cannot_overwrite(text).retry_after(RETRY_WHILE_RECEIVING),
+            // A request that comes from a client was handed on before.
+            FulfilError::Elsewhere(_) => look_again(),
             FulfilError::TakenOver => {
                 Self::new(StatusCode::CONFLICT, "M_UNKNOWN", text).with_header(UPLOAD_COMPLETE, INCOMPLETE)
             }

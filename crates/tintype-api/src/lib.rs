@@ -19,6 +19,7 @@ mod metrics;
 mod naming;
 mod outcome;
 mod patience;
+mod relay;
 mod restrictions;
 mod serve;
 mod standalone;
@@ -36,12 +37,15 @@ use tintype_domain::{Clock, Randomness};
 use tintype_federation::Federation;
 use tintype_repository::Repository;
 
+use self::relay::Relay;
+
 pub use self::{
     appservice::HomeserverToken,
     authentication::{Ownership, PassThrough, Tenant},
-    edge::{Peer, RequestLine, RequestLog},
+    edge::{Peer, RequestLine, RequestLog, Via},
     ephemeral::ProposalNames,
     metrics::HttpMetrics,
+    relay::{ENVELOPE, Envelope, EnvelopeError, RelayParts},
 };
 
 /// What the endpoints need.
@@ -62,6 +66,8 @@ pub struct Parts {
     pub query_access_token: QueryAccessToken,
     /// How long an upload may bring nothing before it is cut.
     pub body_idle_timeout: Duration,
+    /// This node among the others, where there are any.
+    pub relay: Option<RelayParts>,
     /// Where the line of each request goes; nowhere if not given.
     pub request_log: Option<RequestLog>,
     /// The time.
@@ -81,6 +87,7 @@ pub enum QueryAccessToken {
 
 pub(crate) struct Api {
     parts: Parts,
+    relay: Option<Relay>,
     metrics: HttpMetrics,
 }
 
@@ -96,8 +103,9 @@ pub struct Endpoints {
 
 impl Endpoints {
     /// The endpoints over these parts. `metrics` counts what they do.
-    pub fn new(parts: Parts, metrics: HttpMetrics) -> Self {
-        let api = Arc::new(Api { parts, metrics });
+    pub fn new(mut parts: Parts, metrics: HttpMetrics) -> Self {
+        let relay = parts.relay.take().map(Relay::new);
+        let api = Arc::new(Api { parts, relay, metrics });
         let mut router = Router::new()
             .route("/_matrix/client/v1/media/download/{server}/{id}", get(client::download::get))
             .route("/_matrix/client/v1/media/download/{server}/{id}/{name}", get(client::download::get))

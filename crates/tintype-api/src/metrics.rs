@@ -107,6 +107,29 @@ struct PassedLabel {
     outcome: PassedOutcome,
 }
 
+/// What became of a request that was handed to another node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names are the labels' values")]
+pub(crate) enum RelayOutcome {
+    /// Its answer went through whole.
+    answered,
+    /// It had nothing of what is asked for any more.
+    looked_again,
+    /// It gave no answer.
+    unreachable,
+    /// It did not take this node for one of its cluster.
+    refused,
+    /// It broke its answer off.
+    cut,
+    /// The client did not wait for the end.
+    left,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RelayLabel {
+    outcome: RelayOutcome,
+}
+
 /// Counters of the endpoints.
 #[derive(Debug, Clone)]
 pub struct HttpMetrics(Arc<Counters>);
@@ -118,6 +141,9 @@ struct Counters {
     duration: Family<EndpointLabel, Histogram, fn() -> Histogram>,
     passed: Family<PassedLabel, Counter>,
     passing: Gauge,
+    relayed: Family<RelayLabel, Counter>,
+    relayed_in: Counter,
+    relay_refused: Counter,
 }
 
 impl HttpMetrics {
@@ -131,6 +157,9 @@ impl HttpMetrics {
             duration: Family::new_with_constructor(buckets),
             passed: Family::default(),
             passing: Gauge::default(),
+            relayed: Family::default(),
+            relayed_in: Counter::default(),
+            relay_refused: Counter::default(),
         };
         let registry = registry.sub_registry_with_prefix("http");
         registry.register("requests", "Requests answered", counters.requests.clone());
@@ -151,7 +180,33 @@ impl HttpMetrics {
             "Requests that are being passed on to homeservers",
             counters.passing.clone(),
         );
+        registry.register(
+            "relayed_out",
+            "Requests handed to other nodes, by what became of them",
+            counters.relayed.clone(),
+        );
+        registry.register("relayed_in", "Requests that other nodes handed to this one", counters.relayed_in.clone());
+        registry.register(
+            "relay_refused",
+            "Requests on the internal port that were not of a node of this cluster",
+            counters.relay_refused.clone(),
+        );
         Self(Arc::new(counters))
+    }
+
+    /// A request was handed to another node.
+    pub(crate) fn relayed(&self, outcome: RelayOutcome) {
+        self.0.relayed.get_or_create(&RelayLabel { outcome }).inc();
+    }
+
+    /// Another node handed a request to this one.
+    pub(crate) fn relayed_in(&self) {
+        self.0.relayed_in.inc();
+    }
+
+    /// A request on the internal port was refused.
+    pub(crate) fn relay_refused(&self) {
+        self.0.relay_refused.inc();
     }
 
     /// A request is passed on to a homeserver.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tintype_http::query::Query;
 
-use crate::{error::MatrixError, naming::Naming};
+use crate::{edge::Head, error::MatrixError, naming::Naming};
 
 /// Without `timeout_ms` (client-server API, "Content repository").
 const DEFAULT: Duration = Duration::from_secs(20);
@@ -32,6 +32,16 @@ impl Patience {
         let unstable = query.duration_ms("fi.mau.msc2246.timeout_ms")?;
         let naming = if unstable.is_some() { Naming::Unstable } else { Naming::Stable };
         Ok(Self { time: unstable.unwrap_or(DEFAULT), naming })
+    }
+
+    /// How long the client of this request wants to wait; what the node has waited that handed it on is taken off.
+    ///
+    /// # Errors
+    /// As [`Patience::asked`].
+    pub(crate) fn of(head: &Head) -> Result<Self, MatrixError> {
+        let asked = Self::asked(head.request.uri().query())?;
+        let left = head.trace.relayed.and_then(|relayed| relayed.patience);
+        Ok(Self { time: left.unwrap_or(asked.time), ..asked })
     }
 
     /// The refusal under the names that the client uses.

@@ -9,7 +9,7 @@ use std::{
 use axum::body::{Body, BodyDataStream};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use http_body::Body as _;
+use http_body::{Body as _, SizeHint};
 use tintype_repository::BodyError;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
@@ -32,6 +32,11 @@ impl UploadBody {
     /// A body that is cut when nothing arrives for `idle`.
     pub(crate) fn new(body: Body, idle: Duration) -> Self {
         Self { chunks: body.into_data_stream(), idle, deadline: Box::pin(sleep(idle)), stalled: false }
+    }
+
+    /// How much is to come, as far as that is known, and whether nothing is.
+    pub(crate) fn size(&self) -> (SizeHint, bool) {
+        (http_body::Body::size_hint(&self.chunks), self.chunks.is_end_stream())
     }
 
     /// Reads on without keeping anything, so that a client that is still sending hears the answer instead of a reset

@@ -163,8 +163,8 @@ impl Homeserver {
     }
 }
 
-/// Removes what is between two neighbours only.
-fn keep_end_to_end(headers: &mut HeaderMap) {
+/// Removes what is between two neighbours only (RFC 9110 §7.6.1).
+pub fn keep_end_to_end(headers: &mut HeaderMap) {
     let named = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let named = named.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse::<HeaderName>().ok());
     // Whoever names these would make another request of it.

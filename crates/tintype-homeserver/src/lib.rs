@@ -12,6 +12,6 @@ mod questions;
 mod whoami;
 
 pub use appservice::APPSERVICE_ID;
-pub use forward::{ForwardError, ForwardedBody};
+pub use forward::{ForwardError, ForwardedBody, keep_end_to_end};
 pub use questions::QuestionError;
 pub use whoami::{Asker, Credentials, Homeserver, HomeserverError, Masquerade, Refusal, http_client};

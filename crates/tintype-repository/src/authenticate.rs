@@ -8,7 +8,7 @@ use tintype_homeserver::{Asker, Credentials, Homeserver, HomeserverError, Refusa
 use tintype_storage::records::Records;
 
 use crate::{
-    MediaServer, RateLimited, Repository, StorageError,
+    Hop, MediaServer, RateLimited, Repository, StorageError,
     endings::{Moment, TokensOf},
     rates::Action,
 };
@@ -79,6 +79,7 @@ impl Repository {
         server: &OwnedServerName,
         credentials: &Credentials,
         asker: &Asker<'_>,
+        hop: Hop,
     ) -> Result<Arc<User>, AuthenticateError> {
         let key = key(server, credentials);
         if !self.0.is_deaf()
@@ -87,7 +88,7 @@ impl Repository {
         {
             return Ok(Arc::clone(&known.user));
         }
-        self.0.limiters.check_address(Action::Authenticate, asker.address)?;
+        self.0.limiters.check_address(Action::Authenticate, asker.address, hop)?;
         if self.0.is_deaf() {
             // What is being asked now may have been asked before something that was not heard.
             self.0.tokens.invalidate(&key).await;
@@ -137,9 +138,10 @@ impl Repository {
         server: &OwnedServerName,
         credentials: &Credentials,
         asker: &Asker<'_>,
+        hop: Hop,
     ) -> Result<Arc<User>, AuthenticateError> {
         self.0.tokens.invalidate(&key(server, credentials)).await;
-        self.authenticate(server, credentials, asker).await
+        self.authenticate(server, credentials, asker, hop).await
     }
 }
 

@@ -30,6 +30,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::ClusterKey;
+
 /// How often it is looked whether those that are here are alive, while a node waits for them to leave.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -167,6 +169,16 @@ impl Cluster {
     /// The number of this node. It changes if it was declared dead.
     pub fn node(&self) -> NodeId {
         self.0.node()
+    }
+
+    /// The key that all nodes have for this purpose; none, if this node is to be the only one.
+    pub fn key(&self, purpose: &str) -> Option<ClusterKey> {
+        self.0.membership.advertise.is_some().then(|| ClusterKey::new(self.secret(), purpose))
+    }
+
+    /// Whether other nodes may come.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.0.membership.advertise.is_some()
     }
 
     /// What all nodes know, and nobody else.

@@ -11,7 +11,7 @@ use tintype_storage::records::{CopyMedia, CopyOutcome, MediaRecord, RecordsError
 
 use crate::{
     Caller, DownloadRequest, FromOrigin, OpenError, Opened, RateLimited, ReceiveError, RedactedMedia, Repository,
-    StorageError, Wanted, rates::Action, receive::uploader,
+    StorageError, Wanted, elsewhere::LOOK_AGAIN, rates::Action, receive::uploader,
 };
 
 /// How often the source is looked at anew, where it changed between the look and the copy.
@@ -68,8 +68,13 @@ impl Repository {
                 from_origin: FromOrigin::Fetched,
                 redacted: RedactedMedia::Hidden,
             };
-            let opened = Box::pin(self.open(caller, source, request)).await?;
-            let Opened::Stored(media) = opened else { return Err(OpenError::NotYetUploaded.into()) };
+            let mut opened = Box::pin(self.open(caller, source, request)).await;
+            // What another node fetches is waited for, and copied here.
+            while let Err(OpenError::Elsewhere(elsewhere)) = &opened {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                opened = Box::pin(self.open_after(caller, source, request, elsewhere)).await;
+            }
+            let Opened::Stored(media) = opened? else { return Err(OpenError::NotYetUploaded.into()) };
             if media.record().lifetime.is_ephemeral() {
                 return Err(CopyError::Ephemeral);
             }

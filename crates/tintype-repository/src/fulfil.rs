@@ -16,7 +16,7 @@ use tintype_storage::{
 };
 
 use crate::{
-    BodyError, Caller, RateLimited, ReceiveError, Repository, StorageError, Upload,
+    BodyError, Caller, Elsewhere, RateLimited, ReceiveError, Repository, StorageError, Upload,
     attempt::{Attempt, Labels},
     rates::Action,
     receive::{check_labels, uploader},
@@ -84,6 +84,9 @@ pub enum FulfilError {
     /// Another request of the same sender goes on in place of this one.
     #[error("another request goes on with this upload")]
     TakenOver,
+    /// Another node brings it, or keeps what is there of it.
+    #[error("the upload is at another node")]
+    Elsewhere(Elsewhere),
     /// The request goes on where the upload is not.
     #[error("the upload is at offset {expected}, not at {provided}")]
     WrongOffset {

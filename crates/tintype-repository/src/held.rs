@@ -57,6 +57,11 @@ impl Repository {
             ClaimOutcome::NotTheCreator => return Err(FulfilError::NotTheCreator),
             ClaimOutcome::Stored { .. } => return Err(FulfilError::AlreadyStored),
             ClaimOutcome::Held => return Err(FulfilError::BeingReceived),
+            ClaimOutcome::KeptElsewhere(node) => {
+                // It is gone since, and what it kept is nobody's to go on with: the next try finds it so.
+                let node = self.living(Some(node)).ok_or(FulfilError::BeingReceived)?;
+                return Err(FulfilError::Elsewhere(self.elsewhere(node, None)));
+            }
         };
         let held = Held { repository: self, holder, mxc, reservation, running: Running::default(), left: None };
         if resumable {

@@ -13,9 +13,11 @@ mod attempt;
 mod authenticate;
 mod background;
 mod cluster;
+mod cluster_key;
 mod content;
 mod copy;
 mod delete;
+mod elsewhere;
 mod endings;
 mod erase;
 mod fulfil;
@@ -86,15 +88,17 @@ pub use self::{
     attach::{AttachError, AttachRequest, Attached, Forwarded, Verdict},
     authenticate::{Accounts, AuthenticateError, Local},
     cluster::{Cluster, ClusterError, Lease, Membership, Node, Take},
+    cluster_key::ClusterKey,
     content::{Content, GrowingContent, MediaContent},
     copy::CopyError,
     delete::DeleteError,
+    elsewhere::Elsewhere,
     endings::TokensOf,
     erase::erase_alone,
     fulfil::{Completion, FulfilError, Fulfilled, Kept, RETRY_WHILE_RECEIVING, Resumable},
     media_use::ClientFamily,
     open::{DownloadRequest, Misses, Missing, OpenError, Opened, OpenedArriving, OpenedMedia},
-    rates::{Rate, RateLimited},
+    rates::{MAX_TAKEN_MESSAGE, MalformedTaken, Rate, RateLimited},
     receive::{BodyError, ReceiveError, Received, Upload, UploadKind},
     remote::{FromOrigin, RemoteError},
     reserve::{Reservation, ReserveError, Reserved},
@@ -121,6 +125,18 @@ pub struct Caller {
     pub address: IpAddr,
     /// With what a user was let in; none for others.
     pub access: Option<Arc<Access>>,
+    /// How the request came to this node.
+    pub hop: Hop,
+}
+
+/// How a request came to this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Hop {
+    /// From its client.
+    #[default]
+    First,
+    /// From another node, which has taken the permissions for it, and waits elsewhere if this is not the place.
+    Relayed,
 }
 
 /// With what a user was let in: for questions to the homeserver that only the user may ask. It is never kept.
@@ -305,7 +321,7 @@ impl Repository {
             rooms_to_read: RoomReading::default(),
             uses: Arc::default(),
             background: Background::here(),
-            limiters: Limiters::new(&rules.rates),
+            limiters: Limiters::new(rules.rates, cluster.as_ref().and_then(|cluster| cluster.key("rates"))),
             tokens: authenticate::tokens(rules.token_cache_time),
             endings: Endings::new(rules.token_cache_time),
             media: sync::Cache::builder()
@@ -409,7 +425,7 @@ impl Repository {
     ///
     /// # Errors
     /// [`ServerError`] if it is not.
-    pub fn admit_server(&self, server: &ServerName, address: IpAddr) -> Result<(), ServerError> {
+    pub fn admit_server(&self, server: &ServerName, address: IpAddr, hop: Hop) -> Result<(), ServerError> {
         // In other letters, too: whoever asked for the keys of that name would ask us.
         if self.0.is_a_name_of_ours(server) {
             return Err(ServerError::Ourselves);
@@ -417,7 +433,7 @@ impl Repository {
         if !self.0.federation.is_peer(server) {
             return Err(ServerError::NotAPeer);
         }
-        Ok(self.0.limiters.check_address(Action::Authenticate, address)?)
+        Ok(self.0.limiters.check_address(Action::Authenticate, address, hop)?)
     }
 
     /// Answers those early who wait for an upload, and whoever comes from now on, and lets those go who read one that was

@@ -12,11 +12,13 @@ use tintype_storage::{
     blobs::{Blob, BlobsError, Location},
     records::{Basis, Body, FoundMedia, MediaKind, MediaRecord, RecordsError, RemoteKey, Reservation},
 };
+use tokio::time::sleep;
 
 pub use self::error::{Misses, Missing, OpenError};
 use crate::{
-    Arriving, Caller, Repository,
+    Arriving, Caller, Elsewhere, Hop, Node, Repository,
     content::{Content, GrowingContent, living},
+    elsewhere::LOOK_AGAIN,
     lives::Life,
     rates::Action,
     remote::{FromOrigin, Lost, Remote, original},
@@ -146,6 +148,8 @@ enum Found {
 struct Promise {
     /// It holds until this time at least.
     until: Timestamp,
+    /// The other node at which there may be a beginning of it.
+    at: Option<Node>,
     /// What it will be.
     kind: MediaKind,
 }
@@ -170,15 +174,46 @@ impl Repository {
     /// An [`OpenError`].
     pub async fn open(&self, caller: &Caller, mxc: &Mxc, request: DownloadRequest) -> Result<Opened, OpenError> {
         self.0.limiters.check(Action::Download, caller)?;
-        let deadline = self.deadline(request.patience);
-        let mut outcome = self.open_by(caller, mxc, request, deadline).await;
+        self.open_until(caller, mxc, request, self.deadline(request.patience), None).await
+    }
+
+    /// The same for a caller who was sent to another node, where there was nothing of it.
+    ///
+    /// # Errors
+    /// An [`OpenError`]; it may be elsewhere again.
+    pub async fn open_after(
+        &self,
+        caller: &Caller,
+        mxc: &Mxc,
+        request: DownloadRequest,
+        earlier: &Elsewhere,
+    ) -> Result<Opened, OpenError> {
+        self.pause(earlier).await;
+        let deadline = self.0.clock.now() + self.patience_left(earlier).unwrap_or(request.patience);
+        match Box::pin(self.open_until(caller, mxc, request, deadline, Some(earlier))).await {
+            Err(OpenError::Elsewhere(found)) => {
+                Err(self.still_elsewhere(found, earlier).map_or(OpenError::NotYetUploaded, OpenError::Elsewhere))
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn open_until(
+        &self,
+        caller: &Caller,
+        mxc: &Mxc,
+        request: DownloadRequest,
+        deadline: Timestamp,
+        earlier: Option<&Elsewhere>,
+    ) -> Result<Opened, OpenError> {
+        let mut outcome = self.open_by(caller, mxc, request, deadline, earlier).await;
         for lost in [Lost::Perhaps, Lost::Certainly] {
             match outcome {
                 Err(OpenError::Storage(error)) if error.is_removed() => {
                     if !Box::pin(self.look_anew(mxc, lost)).await {
                         return Err(OpenError::Storage(error));
                     }
-                    outcome = Box::pin(self.open_by(caller, mxc, request, deadline)).await;
+                    outcome = Box::pin(self.open_by(caller, mxc, request, deadline, earlier)).await;
                 }
                 outcome => return outcome,
             }
@@ -200,7 +235,7 @@ impl Repository {
         if !Box::pin(self.look_anew(mxc, missing.lost)).await {
             return Err(missing.error.into());
         }
-        Box::pin(self.open_by(caller, mxc, request, self.deadline(request.patience))).await
+        Box::pin(self.open_by(caller, mxc, request, self.deadline(request.patience), None)).await
     }
 
     /// Forgets what is believed of media whose bytes are not there, as far as that may help; whether it may.
@@ -220,11 +255,12 @@ impl Repository {
         mxc: &Mxc,
         request: DownloadRequest,
         deadline: Timestamp,
+        earlier: Option<&Elsewhere>,
     ) -> Result<Opened, OpenError> {
         if let Some(record) = self.0.remembered(mxc) {
             return self.opened(caller, mxc, record).await;
         }
-        match Box::pin(self.find(caller, mxc, request, deadline)).await? {
+        match Box::pin(self.find(caller, mxc, request, deadline, earlier)).await? {
             Admitted::Stored(record) => self.opened(caller, mxc, record).await,
             Admitted::Arriving(arriving, audience) => {
                 let counted = Arc::new(self.0.metrics.download_streams());
@@ -254,7 +290,7 @@ impl Repository {
             from_origin: FromOrigin::Fetched,
             redacted: RedactedMedia::Hidden,
         };
-        match Box::pin(self.find(caller, mxc, request, self.deadline(patience))).await? {
+        match Box::pin(self.find(caller, mxc, request, self.deadline(patience), None)).await? {
             Admitted::Stored(record) => self.unless_frozen(caller, mxc, record),
             Admitted::Arriving(..) | Admitted::Reserved => Err(OpenError::NotYetUploaded),
             Admitted::Nothing => Err(OpenError::NotFound),
@@ -406,6 +442,7 @@ impl Repository {
         mxc: &Mxc,
         request: DownloadRequest,
         deadline: Timestamp,
+        earlier: Option<&Elsewhere>,
     ) -> Result<Admitted, OpenError> {
         if !self.0.is_ours(mxc) {
             let patience = deadline.since(self.0.clock.now());
@@ -414,6 +451,8 @@ impl Repository {
         let DownloadRequest { wanted, redacted, .. } = request;
         let (waiting, clock) = (&self.0.waiting, &self.0.clock);
         let mut waiter = None;
+        // Since when nothing was heard of what another node had nothing of.
+        let mut unheard = earlier.map(|earlier| earlier.looked);
         loop {
             let moment = waiting.now();
             let mut heard = self.0.heard.subscribe();
@@ -449,16 +488,28 @@ impl Repository {
                 (Admission::Admitted, Found::Arriving(arriving)) => {
                     return Ok(Admitted::Arriving(arriving, audience));
                 }
+                // Whoever sent it here waits, and is told when there is a beginning.
+                (Admission::Admitted, Found::Reserved(_))
+                    if caller.hop == Hop::Relayed && wanted == Wanted::Beginning =>
+                {
+                    return Err(OpenError::Misdirected);
+                }
+                (Admission::Admitted, Found::Reserved(Promise { at: Some(node), .. })) if unheard.is_none() => {
+                    return Err(OpenError::Elsewhere(self.elsewhere_until(node, deadline, moment)));
+                }
                 (Admission::Admitted, Found::Reserved(promise)) if now < deadline => promise.until,
                 (Admission::Admitted, Found::Reserved(_)) => return Ok(Admitted::Reserved),
             };
+            let moment = unheard.unwrap_or(moment);
             let waiter = waiter.get_or_insert_with(|| waiting.enter(mxc, wanted, caller, moment));
             tokio::select! {
                 woken = waiter.called() => {
                     if woken == Woken::Early {
                         return Err(OpenError::NotYetUploaded);
                     }
+                    unheard = None;
                 }
+                () = sleep(LOOK_AGAIN), if unheard.is_some() => unheard = None,
                 () = clock.reaches(deadline.min(until)) => {}
                 // Its sender lives as long as this.
                 _ = heard.changed(), if undetermined => {}
@@ -480,13 +531,16 @@ impl Repository {
         if let Some(stored) = self.find_stored(mxc).await? {
             return Ok(Found::Stored(stored));
         }
+        let readable = wanted == Wanted::Beginning && self.0.rules.stream;
         match self.0.records.find_reservation(mxc).await? {
             // While its upload arrives, it does not expire.
-            Some(Reservation { held: true, kind, .. }) => {
-                Ok(Found::Reserved(Promise { until: Timestamp::NEVER, kind }))
+            Some(Reservation { held: true, kind, node, .. }) => {
+                let at = self.living(node).filter(|_| readable);
+                Ok(Found::Reserved(Promise { until: Timestamp::NEVER, kind, at }))
             }
-            Some(Reservation { expires_at: until, kind, .. }) if until > self.0.clock.now() => {
-                Ok(Found::Reserved(Promise { until, kind }))
+            Some(Reservation { expires_at: until, kind, node, partial, .. }) if until > self.0.clock.now() => {
+                let at = self.living(node).filter(|_| readable && partial.is_some());
+                Ok(Found::Reserved(Promise { until, kind, at }))
             }
             Some(_) => Ok(Found::Nothing),
             // It may have been recorded since the first look: then it has a record now.

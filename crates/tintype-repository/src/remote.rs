@@ -173,6 +173,9 @@ impl Repository {
                 {
                     continue;
                 }
+                Ok(Progress::Failed(RemoteError::Elsewhere(node))) => {
+                    Err(OpenError::Elsewhere(self.elsewhere(node, Some(until))))
+                }
                 Ok(Progress::Failed(error)) => Err(error.into()),
                 // Its task is gone without a word.
                 Ok(Progress::Asking) | Err(_) => Err(RemoteError::Stopping.into()),
@@ -233,7 +236,6 @@ impl Repository {
         if running.len() >= MAX_FETCHES {
             return Err(RemoteError::Busy.into());
         }
-        self.0.limiters.check_fetch(&key.mxc.server_name)?;
         let (sender, progress) = watch::channel(Progress::Asking);
         let begun = Running { progress, until };
         running.insert(key.clone(), begun.clone());
@@ -245,7 +247,6 @@ impl Repository {
             progress: sender,
             growing: None,
         };
-        self.0.metrics.fetch_began();
         self.0.background.finish(fetch.run());
         Ok(begun)
     }

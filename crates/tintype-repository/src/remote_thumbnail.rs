@@ -185,6 +185,14 @@ impl Repository {
         request: ThumbnailRequest,
     ) -> Result<Arc<CachedThumbnail>, ThumbnailsError> {
         self.0.fetches.used(&original(&key.mxc), self.0.clock.now());
+        // Of all nodes one makes it; held until it is recorded.
+        let lease = self.lease_to_make(key).await?;
+        if lease.is_some()
+            && let Some(kept) = self.find_kept(&remote_key(key)).await?
+            && let Some(thumbnail) = as_thumbnail(&kept)
+        {
+            return Ok(thumbnail);
+        }
         let made = self.make(media, request).await.map_err(|error| match error {
             ThumbnailsError::TooLarge(why) => ThumbnailsError::RemoteTooLarge(why),
             error => error,

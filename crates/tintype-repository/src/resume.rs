@@ -15,7 +15,7 @@ use tintype_storage::{
 };
 
 use crate::{
-    BodyError, Caller, Completion, FulfilError, Fulfilled, Kept, Repository, Resumable, StorageError,
+    BodyError, Caller, Completion, FulfilError, Fulfilled, Hop, Kept, Repository, Resumable, StorageError,
     attempt::{Attempt, Labels},
     fulfil::Announced,
     rates::Action,
@@ -66,10 +66,18 @@ impl Repository {
         if !self.0.is_ours(mxc) {
             return Err(FulfilError::NotFound);
         }
+        self.is_here(caller, mxc).await?;
         let mut looks = LOOKS;
         let reservation = loop {
             self.take_over(caller, mxc).await?;
-            let reservation = self.0.records.find_reservation(mxc).await?;
+            let mut reservation = self.0.records.find_reservation(mxc).await?;
+            if let Some(found) = &mut reservation
+                && !self.is_this_node(found.node)
+                && self.living(found.node).is_none()
+            {
+                // The node is gone that brought it, or kept it.
+                (found.held, found.partial) = (false, None);
+            }
             looks -= 1;
             match &reservation {
                 // A resumable request has just claimed it, and can be ended in a moment: as soon as its task has gone on.
@@ -93,6 +101,9 @@ impl Repository {
         }
         if reservation.held {
             return Err(FulfilError::BeingReceived);
+        }
+        if let Some(node) = self.living(reservation.node).filter(|_| reservation.partial.is_some()) {
+            return Err(FulfilError::Elsewhere(self.elsewhere(node, None)));
         }
         let partial = reservation.partial.as_ref();
         Ok(UploadProgress::Kept(Kept {
@@ -160,10 +171,29 @@ impl Repository {
     pub async fn cancel_upload(&self, caller: &Caller, mxc: &Mxc) -> Result<(), FulfilError> {
         uploader(caller)?;
         self.0.limiters.check(Action::Upload, caller)?;
+        self.is_here(caller, mxc).await?;
         self.take_over(caller, mxc).await?;
         let held = self.hold(caller, mxc, ClaimPartial::Replace(None)).await?;
         held.give_back(None).await;
         Ok(())
+    }
+
+    /// Looks whether this is the node that brings the caller's upload, or keeps what is there of it.
+    ///
+    /// # Errors
+    /// [`FulfilError::Elsewhere`] if it is another one.
+    async fn is_here(&self, caller: &Caller, mxc: &Mxc) -> Result<(), FulfilError> {
+        if self.0.cluster.is_none() || caller.hop == Hop::Relayed {
+            return Ok(());
+        }
+        let Some(reservation) = self.0.records.find_reservation(mxc).await? else { return Ok(()) };
+        if reservation.creator != uploader(caller)?.user_id || !(reservation.held || reservation.partial.is_some()) {
+            return Ok(());
+        }
+        match self.living(reservation.node) {
+            Some(node) => Err(FulfilError::Elsewhere(self.elsewhere(node, None))),
+            None => Ok(()),
+        }
     }
 
     /// Ends a resumable request of the caller's that brings this upload, and waits until it has.

@@ -15,8 +15,9 @@ use tintype_storage::{
 use tintype_thumbnails::{Dimensions, Method, PoolError, Request, Thumbnail, ThumbnailError};
 
 use crate::{
-    Caller, Content, FromOrigin, Missing, OpenError, RateLimited, Repository, StorageError,
+    Caller, Content, Elsewhere, FromOrigin, Lease, Missing, OpenError, RateLimited, Repository, StorageError,
     content::{LocalContent, Source, living},
+    elsewhere::Leased,
     lives::Life,
     open::{CachedMedia, in_memory},
     rates::Action,
@@ -90,6 +91,9 @@ pub enum ThumbnailsError {
     /// The picture is too large to be worked on.
     #[error("the picture is too large for a thumbnail: {0}")]
     TooLarge(String),
+    /// The media is fetched at another node, or the thumbnail is made there.
+    #[error("the thumbnail is at another node")]
+    Elsewhere(Elsewhere),
     /// The storage failed.
     #[error(transparent)]
     Storage(Arc<StorageError>),
@@ -108,7 +112,9 @@ impl From<OpenError> for ThumbnailsError {
             OpenError::NotAPeer => Self::NotAPeer,
             OpenError::TooLarge => Self::RemoteTooLarge("it is more than is taken from other servers".to_owned()),
             OpenError::OriginFailed(why) => Self::OriginFailed(why),
-            OpenError::NotYetUploaded => Self::NotYetUploaded,
+            OpenError::Elsewhere(elsewhere) => Self::Elsewhere(elsewhere),
+            // Of media of ours thumbnails are sent elsewhere only when it is stored.
+            OpenError::NotYetUploaded | OpenError::Misdirected => Self::NotYetUploaded,
             OpenError::Storage(error) => Self::Storage(error),
         }
     }
@@ -209,6 +215,29 @@ impl Repository {
         self.thumbnail_by(caller, key, request, patience, from_origin).await
     }
 
+    /// The same for a caller who was sent to another node, where there was nothing of it.
+    ///
+    /// # Errors
+    /// A [`ThumbnailsError`]; it may be elsewhere again.
+    pub async fn thumbnail_after(
+        &self,
+        caller: &Caller,
+        mxc: &Mxc,
+        request: ThumbnailRequest,
+        patience: Duration,
+        from_origin: FromOrigin,
+        earlier: &Elsewhere,
+    ) -> Result<OpenedThumbnail, ThumbnailsError> {
+        self.pause(earlier).await;
+        let patience = self.patience_left(earlier).unwrap_or(patience);
+        match Box::pin(self.thumbnail_by(caller, key_of(mxc, request), request, patience, from_origin)).await {
+            Err(ThumbnailsError::Elsewhere(found)) => Err(self
+                .still_elsewhere(found, earlier)
+                .map_or(ThumbnailsError::NotYetUploaded, ThumbnailsError::Elsewhere)),
+            outcome => outcome,
+        }
+    }
+
     async fn thumbnail_by(
         &self,
         caller: &Caller,
@@ -255,18 +284,15 @@ impl Repository {
         key: ThumbnailKey,
         request: ThumbnailRequest,
     ) -> Result<Arc<CachedThumbnail>, ThumbnailsError> {
-        if let Some(FoundThumbnail { content_type, content }) = self.0.records.find_thumbnail(&key).await? {
-            let content_type = known_type(&content_type)
-                .ok_or_else(|| RecordsError::Inconsistent(format!("the type of a thumbnail of {}", key.mxc)))?;
-            return Ok(Arc::new(match content {
-                ThumbnailContent::Original => media.as_its_own_thumbnail(content_type),
-                ThumbnailContent::Own(record, body) => {
-                    let MediaRecord { created_at, lifetime, .. } = *media.record();
-                    let (sha256, size) = (record.sha256, record.size);
-                    let restriction = Restriction::of(media.record());
-                    CachedThumbnail { content_type, sha256, size, body, created_at, lifetime, restriction }
-                }
-            }));
+        if let Some(made) = self.find_made(media, &key).await? {
+            return Ok(made);
+        }
+        // Of all nodes one makes it; held until it is recorded.
+        let lease = self.lease_to_make(&key).await?;
+        if lease.is_some()
+            && let Some(made) = self.find_made(media, &key).await?
+        {
+            return Ok(made);
         }
         let made = self.make(media, request).await?;
         self.keep(media, made, |content_type, blob| {
@@ -279,6 +305,37 @@ impl Repository {
             }))
         })
         .await
+    }
+
+    /// A thumbnail that was made before.
+    async fn find_made(
+        &self,
+        media: &CachedMedia,
+        key: &ThumbnailKey,
+    ) -> Result<Option<Arc<CachedThumbnail>>, RecordsError> {
+        let Some(FoundThumbnail { content_type, content }) = self.0.records.find_thumbnail(key).await? else {
+            return Ok(None);
+        };
+        let content_type = known_type(&content_type)
+            .ok_or_else(|| RecordsError::Inconsistent(format!("the type of a thumbnail of {}", key.mxc)))?;
+        Ok(Some(Arc::new(match content {
+            ThumbnailContent::Original => media.as_its_own_thumbnail(content_type),
+            ThumbnailContent::Own(record, body) => {
+                let MediaRecord { created_at, lifetime, .. } = *media.record();
+                let (sha256, size) = (record.sha256, record.size);
+                let restriction = Restriction::of(media.record());
+                CachedThumbnail { content_type, sha256, size, body, created_at, lifetime, restriction }
+            }
+        })))
+    }
+
+    /// The right to make this thumbnail; none is needed where there are no other nodes.
+    pub(crate) async fn lease_to_make(&self, key: &ThumbnailKey) -> Result<Option<Lease>, ThumbnailsError> {
+        let ThumbnailKey { mxc, width, height, method } = key;
+        match self.lease(&format!("thumbnail:{mxc} {width}x{height} {}", method.as_str())).await? {
+            Leased::Here(lease) => Ok(lease),
+            Leased::Elsewhere(node) => Err(ThumbnailsError::Elsewhere(self.elsewhere(node, None))),
+        }
     }
 
     pub(crate) async fn make(

@@ -51,7 +51,7 @@ impl Repository {
                 let token = access.credentials.token.clone();
                 let bare = Credentials { token, masquerade: Masquerade::default() };
                 let asker = Asker { address: caller.address, user_agent: access.user_agent.as_deref() };
-                let owner = self.authenticate(&access.server, &bare, &asker).await?;
+                let owner = self.authenticate(&access.server, &bare, &asker, caller.hop).await?;
                 Ok(owner.device_id.is_none())
             }
             _ => Ok(false),

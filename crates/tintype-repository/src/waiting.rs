@@ -232,6 +232,7 @@ mod tests {
     use tintype_domain::Requester;
 
     use super::*;
+    use crate::Hop;
 
     const LIMITS: WaitingLimits = WaitingLimits { total: 3, per_user: 2 };
 
@@ -244,7 +245,12 @@ mod tests {
     }
 
     fn from(address: u8) -> Caller {
-        Caller { requester: Requester::Anonymous, address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, address)), access: None }
+        Caller {
+            requester: Requester::Anonymous,
+            address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, address)),
+            access: None,
+            hop: Hop::First,
+        }
     }
 
     #[tokio::test]
@@ -374,8 +380,12 @@ mod tests {
     #[tokio::test]
     async fn addresses_of_one_ipv6_network_are_one_user() {
         let room = room();
-        let from =
-            |address: &str| Caller { requester: Requester::Anonymous, address: address.parse().unwrap(), access: None };
+        let from = |address: &str| Caller {
+            requester: Requester::Anonymous,
+            address: address.parse().unwrap(),
+            access: None,
+            hop: Hop::First,
+        };
         let first = room.enter(&mxc("one"), Wanted::Whole, &from("2001:db8::1"), room.now());
         let _second = room.enter(&mxc("one"), Wanted::Whole, &from("2001:db8::2"), room.now());
         let _third = room.enter(&mxc("one"), Wanted::Whole, &from("2001:db8::ffff:3"), room.now());

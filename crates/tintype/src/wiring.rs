@@ -8,8 +8,8 @@ use std::{
 use anyhow::Context as _;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use tintype_api::{
-    Endpoints, HomeserverToken, HttpMetrics, Ownership, PassThrough, ProposalNames, QueryAccessToken, RequestLog,
-    Tenant,
+    Endpoints, HomeserverToken, HttpMetrics, Ownership, PassThrough, ProposalNames, QueryAccessToken, RelayParts,
+    RequestLog, Tenant,
 };
 use tintype_domain::{Clock, OwnedServerName, Randomness};
 use tintype_federation::{
@@ -215,6 +215,7 @@ pub(crate) fn api(
     let names = |proposal| {
         if config.stable_proposal(proposal) { ProposalNames::Stable } else { ProposalNames::Unstable }
     };
+    let relay_key = repository.cluster().and_then(|cluster| cluster.key("relay"));
     let parts = tintype_api::Parts {
         repository,
         tenants,
@@ -228,6 +229,7 @@ pub(crate) fn api(
             QueryAccessToken::Refused
         },
         body_idle_timeout: config.http.body_idle_timeout.get(),
+        relay: relay_key.map(|key| RelayParts { key, randomness: Arc::clone(&randomness) }),
         request_log,
         clock,
         randomness,

@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, Request, Version},
     response::Response,
 };
+use tintype_domain::Mxc;
 use tintype_http::query::Query;
 use tintype_http::{
     conditional::{ETag, range_applies},
@@ -25,6 +26,7 @@ use crate::{
     media_path::MediaPath,
     outcome::Outcome,
     patience::Patience,
+    relay::{Place, answer_of_node},
     serve::{NOT_KEPT, PRIVATE, Representation, Source, cache_control, entity_tag, respond},
 };
 
@@ -47,16 +49,20 @@ pub(crate) async fn download(
     from_origin: FromOrigin,
     otherwise: HeaderValue,
 ) -> Result<Response, MatrixError> {
-    let patience = Patience::asked(head.request.uri().query())?;
-    // The end of an answer without a length is the end of the connection in HTTP/1.0: a stump would look whole.
-    let wanted = if head.request.version() < Version::HTTP_11 { Wanted::Whole } else { Wanted::Beginning };
+    let patience = Patience::of(head)?;
+    let wanted = wanted(head);
     let redacted = redacted_media(head.request.uri().query())?;
     let request = DownloadRequest { wanted, patience: patience.time, from_origin, redacted };
     let mut opened = api.parts.repository.open(caller, &path.mxc, request).await;
     let mut misses = Misses::default();
     loop {
         let mut stored = api.parts.clock.now();
-        let representation = match opened.map_err(|error| patience.refusal(error.into()))? {
+        let found = match here_or_there(api, caller, &path.mxc, head, request, opened).await {
+            Ok(Place::Here(found)) => found,
+            Ok(Place::There(answer)) => return Ok(answer),
+            Err(error) => return Err(patience.refusal(error.into())),
+        };
+        let representation = match found {
             Opened::Stored(media) => {
                 let record = media.record();
                 stored = record.created_at;
@@ -88,6 +94,38 @@ pub(crate) async fn download(
                 opened = Box::pin(api.parts.repository.open_again(caller, &path.mxc, request, missing)).await;
             }
         }
+    }
+}
+
+/// What of the media has to be there. The end of an answer without a length is the end of the connection in HTTP/1.0: a stump
+/// would look whole.
+pub(crate) fn wanted(head: &Head) -> Wanted {
+    match head.trace.relayed {
+        Some(relayed) => relayed.wanted,
+        None if head.request.version() < Version::HTTP_11 => Wanted::Whole,
+        None => Wanted::Beginning,
+    }
+}
+
+/// Media for the caller, or the answer of the node that it is at.
+pub(crate) async fn here_or_there(
+    api: &Api,
+    caller: &Caller,
+    mxc: &Mxc,
+    head: &Head,
+    request: DownloadRequest,
+    mut opened: Result<Opened, OpenError>,
+) -> Result<Place<Opened>, OpenError> {
+    let repository = &api.parts.repository;
+    loop {
+        let elsewhere = match opened {
+            Err(OpenError::Elsewhere(elsewhere)) if head.trace.relayed.is_none() => elsewhere,
+            opened => return opened.map(Place::Here),
+        };
+        if let Some(answer) = Box::pin(answer_of_node(api, head, request.wanted, &elsewhere)).await {
+            return Ok(Place::There(answer));
+        }
+        opened = Box::pin(repository.open_after(caller, mxc, request, &elsewhere)).await;
     }
 }
 

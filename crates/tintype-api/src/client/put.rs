@@ -11,10 +11,10 @@ use axum::{
 };
 use serde_json::json;
 use tintype_http::{
-    query::Query,
+    query::{Query, QueryError},
     resumable::{COMPLETE, UPLOAD_COMPLETE, upload_complete, upload_length},
 };
-use tintype_repository::{Completion, Fulfilled, Resumable, Upload, UploadKind};
+use tintype_repository::{Completion, FulfilError, Fulfilled, Resumable, Upload, UploadKind};
 
 use super::{
     resume::{completion, describe_kept},
@@ -24,8 +24,10 @@ use crate::{
     Api,
     edge::Head,
     error::{MatrixError, ok},
+    front_door::body::ClientBody,
     media_path::MediaPath,
     naming::Naming,
+    relay::upload_elsewhere,
     upload_body::UploadBody,
 };
 
@@ -33,13 +35,57 @@ use crate::{
 pub(crate) async fn put(State(api): State<Arc<Api>>, request: Request) -> Response {
     let (head, body) = Head::split(request);
     let mut body = UploadBody::new(body, api.parts.body_idle_timeout);
-    match fulfil(&api, &head, &mut body).await {
-        Ok(answer) => answer,
-        Err(error) => {
-            body.linger();
-            Naming::of_path(head.request.uri()).of(error).into_response()
-        }
+    let outcome = fulfil(&api, &head, &mut body).await;
+    answer(&api, &head, body, outcome).await
+}
+
+/// Why an upload, or a part of it, is not taken.
+pub(crate) enum Refused {
+    /// As the repository says: it may be at another node.
+    Fulfil(FulfilError),
+    /// For anything else.
+    Other(MatrixError),
+}
+
+impl From<FulfilError> for Refused {
+    fn from(error: FulfilError) -> Self {
+        Self::Fulfil(error)
     }
+}
+
+impl From<MatrixError> for Refused {
+    fn from(error: MatrixError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<QueryError> for Refused {
+    fn from(error: QueryError) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// The answer to a request with a part of an upload: ours, or that of the node that has the upload.
+pub(crate) async fn answer(api: &Api, head: &Head, body: UploadBody, outcome: Result<Response, Refused>) -> Response {
+    let error = match outcome {
+        Ok(answer) => return answer,
+        Err(Refused::Fulfil(error @ FulfilError::Elsewhere(_))) => {
+            // What the other node does not read of the body is read here.
+            match upload_elsewhere(api, head, ClientBody::unread(body), error).await {
+                Ok(answer) => return answer,
+                Err(error) => error,
+            }
+        }
+        Err(Refused::Fulfil(error)) => {
+            body.linger();
+            error.into()
+        }
+        Err(Refused::Other(error)) => {
+            body.linger();
+            error
+        }
+    };
+    Naming::of_path(head.request.uri()).of(error).into_response()
 }
 
 /// The media that the path names.
@@ -54,7 +100,7 @@ pub(crate) fn media(uri: &Uri) -> Result<MediaPath, MatrixError> {
     )
 }
 
-async fn fulfil(api: &Api, head: &Head, body: &mut UploadBody) -> Result<Response, MatrixError> {
+async fn fulfil(api: &Api, head: &Head, body: &mut UploadBody) -> Result<Response, Refused> {
     let caller = api.caller(head).await?;
     let (uri, headers) = (head.request.uri(), head.request.headers());
     let mxc = media(uri)?.mxc;

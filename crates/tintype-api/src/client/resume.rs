@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use axum::{
+    body::Body,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -19,12 +20,16 @@ use tintype_http::resumable::{
 };
 use tintype_repository::{Append, Completion, Fulfilled, Kept, Resumable, UploadProgress};
 
-use super::{put::media, upload::content_length};
+use super::{
+    put::{Refused, answer, media},
+    upload::content_length,
+};
 use crate::{
     Api,
     edge::Head,
     error::{MatrixError, ok},
     naming::Naming,
+    relay::upload_elsewhere,
     upload_body::UploadBody,
 };
 
@@ -32,8 +37,13 @@ use crate::{
 pub(crate) async fn get(State(api): State<Arc<Api>>, head: Head) -> Result<Response, MatrixError> {
     let caller = api.caller(&head).await?;
     let mxc = media(head.request.uri())?.mxc;
-    let progress = api.parts.repository.upload_progress(&caller, &mxc).await;
-    let progress = progress.map_err(|error| Naming::of_path(head.request.uri()).of(error.into()))?;
+    let progress = match api.parts.repository.upload_progress(&caller, &mxc).await {
+        Ok(progress) => progress,
+        Err(error) => {
+            let answer = upload_elsewhere(&api, &head, Body::empty(), error).await;
+            return answer.map_err(|error| Naming::of_path(head.request.uri()).of(error));
+        }
+    };
     let mut answer = StatusCode::NO_CONTENT.into_response();
     let headers = answer.headers_mut();
     match progress {
@@ -53,31 +63,28 @@ pub(crate) async fn get(State(api): State<Arc<Api>>, head: Head) -> Result<Respo
 pub(crate) async fn patch(State(api): State<Arc<Api>>, request: Request) -> Response {
     let (head, body) = Head::split(request);
     let mut body = UploadBody::new(body, api.parts.body_idle_timeout);
-    match append(&api, &head, &mut body).await {
-        Ok(answer) => answer,
-        Err(error) => {
-            body.linger();
-            Naming::of_path(head.request.uri()).of(error).into_response()
-        }
-    }
+    let outcome = append(&api, &head, &mut body).await;
+    answer(&api, &head, body, outcome).await
 }
 
 /// Drops what the upload has brought.
 pub(crate) async fn delete(State(api): State<Arc<Api>>, head: Head) -> Result<Response, MatrixError> {
     let caller = api.caller(&head).await?;
     let mxc = media(head.request.uri())?.mxc;
-    let cancelled = api.parts.repository.cancel_upload(&caller, &mxc).await;
-    cancelled.map_err(|error| Naming::of_path(head.request.uri()).of(error.into()))?;
+    if let Err(error) = api.parts.repository.cancel_upload(&caller, &mxc).await {
+        let answer = upload_elsewhere(&api, &head, Body::empty(), error).await;
+        return answer.map_err(|error| Naming::of_path(head.request.uri()).of(error));
+    }
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-async fn append(api: &Api, head: &Head, body: &mut UploadBody) -> Result<Response, MatrixError> {
+async fn append(api: &Api, head: &Head, body: &mut UploadBody) -> Result<Response, Refused> {
     let caller = api.caller(head).await?;
     let mxc = media(head.request.uri())?.mxc;
     let headers = head.request.headers();
     if !is_partial_upload(headers) {
         let error = "a part of an upload has the type application/partial-upload";
-        return Err(MatrixError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "M_UNKNOWN", error));
+        return Err(MatrixError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "M_UNKNOWN", error).into());
     }
     let missing = |name| {
         let error = format!("the header {name} is missing, or is malformed");

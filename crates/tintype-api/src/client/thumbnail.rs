@@ -1,13 +1,14 @@
 //! `GET /_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}`
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{extract::State, http::HeaderValue, response::Response};
+use tintype_domain::Mxc;
 use tintype_http::{
     disposition::{Disposition, format},
     query::{Query, QueryError},
 };
-use tintype_repository::{Caller, FromOrigin, Misses, ThumbnailRequest};
+use tintype_repository::{Caller, FromOrigin, Misses, OpenedThumbnail, ThumbnailRequest, ThumbnailsError, Wanted};
 use tintype_thumbnails::{Dimensions, Method};
 
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
     media_path::MediaPath,
     outcome::Outcome,
     patience::Patience,
+    relay::{Place, answer_of_node},
     serve::{PRIVATE, Representation, Source, cache_control, entity_tag, respond},
 };
 
@@ -41,12 +43,17 @@ pub(crate) async fn thumbnail(
 ) -> Result<Response, MatrixError> {
     let query = head.request.uri().query();
     let wanted = thumbnail_request(query)?;
-    let patience = Patience::asked(query)?;
+    let patience = Patience::of(head)?;
     let (repository, mxc) = (&api.parts.repository, &path.mxc);
     let mut opened = repository.thumbnail(caller, mxc, wanted, patience.time, from_origin).await;
+    let asked = Asked { wanted, patience: patience.time, from_origin };
     let mut misses = Misses::default();
     loop {
-        let thumbnail = opened.map_err(|error| patience.refusal(error.into()))?;
+        let thumbnail = match here_or_there(api, caller, mxc, head, asked, opened).await {
+            Ok(Place::Here(thumbnail)) => thumbnail,
+            Ok(Place::There(answer)) => return Ok(answer),
+            Err(error) => return Err(patience.refusal(error.into())),
+        };
         let representation = Representation {
             etag: entity_tag(&thumbnail.sha256),
             content_type: HeaderValue::from_static(thumbnail.content_type),
@@ -61,6 +68,37 @@ pub(crate) async fn thumbnail(
                 opened = repository.thumbnail_again(caller, mxc, wanted, patience.time, from_origin, missing).await;
             }
         }
+    }
+}
+
+/// What is asked of a thumbnail.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) wanted: ThumbnailRequest,
+    pub(crate) patience: Duration,
+    pub(crate) from_origin: FromOrigin,
+}
+
+/// A thumbnail for the caller, or the answer of the node that it is made at.
+pub(crate) async fn here_or_there(
+    api: &Api,
+    caller: &Caller,
+    mxc: &Mxc,
+    head: &Head,
+    asked: Asked,
+    mut found: Result<OpenedThumbnail, ThumbnailsError>,
+) -> Result<Place<OpenedThumbnail>, ThumbnailsError> {
+    let (repository, Asked { wanted, patience, from_origin }) = (&api.parts.repository, asked);
+    loop {
+        let elsewhere = match found {
+            Err(ThumbnailsError::Elsewhere(elsewhere)) if head.trace.relayed.is_none() => elsewhere,
+            found => return found.map(Place::Here),
+        };
+        if let Some(answer) = Box::pin(answer_of_node(api, head, Wanted::Whole, &elsewhere)).await {
+            return Ok(Place::There(answer));
+        }
+        let again = repository.thumbnail_after(caller, mxc, wanted, patience, from_origin, &elsewhere);
+        found = Box::pin(again).await;
     }
 }
 

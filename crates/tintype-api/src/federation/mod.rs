@@ -36,7 +36,7 @@ impl Api {
         let authorization = authorization.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
         for header in &authorization {
             if let Ok(signature) = XMatrix::parse(header) {
-                self.parts.repository.admit_server(&signature.origin, trace.address)?;
+                self.parts.repository.admit_server(&signature.origin, trace.address, trace.hop())?;
             }
         }
         let names = self.parts.tenants.iter().map(|tenant| tenant.server_name.clone()).collect::<Vec<_>>();
@@ -48,7 +48,12 @@ impl Api {
         let authenticated = self.parts.federation.authenticate(&signed).await?;
         trace.server(&authenticated.origin);
         Ok(Asking {
-            caller: Caller { requester: Requester::Server(authenticated.origin), address: trace.address, access: None },
+            caller: Caller {
+                requester: Requester::Server(authenticated.origin),
+                address: trace.address,
+                access: None,
+                hop: trace.hop(),
+            },
             destination: authenticated.destination,
         })
     }

@@ -30,6 +30,12 @@ impl ClientBody {
         Self { beginning: None, body: Some(UploadBody::new(body, idle)), size, is_over }
     }
 
+    /// An upload of which nothing was read yet.
+    pub(crate) fn unread(body: UploadBody) -> Self {
+        let (size, is_over) = body.size();
+        Self { beginning: None, body: Some(body), size, is_over }
+    }
+
     /// A body of which nothing is left to come.
     pub(crate) fn whole(body: Bytes) -> Self {
         let size = SizeHint::with_exact(body.len() as u64);

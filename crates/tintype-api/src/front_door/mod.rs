@@ -6,7 +6,7 @@
 
 mod attach_media;
 pub(crate) mod attaching;
-mod body;
+pub(crate) mod body;
 mod passing;
 mod paths;
 mod sessions;

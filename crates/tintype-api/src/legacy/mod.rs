@@ -21,5 +21,5 @@ fn from_origin(query: Option<&str>) -> Result<FromOrigin, MatrixError> {
 
 /// Nobody in particular.
 fn anonymous(head: &Head) -> Caller {
-    Caller { requester: Requester::Anonymous, address: head.trace.address, access: None }
+    Caller { requester: Requester::Anonymous, address: head.trace.address, access: None, hop: head.trace.hop() }
 }

@@ -27,8 +27,8 @@ use tokio::{runtime::Handle, time::timeout};
 
 use super::*;
 use crate::{
-    Accounts, Append, EphemeralRules, Fate, Freeze, LinkedRules, Local, MediaServer, Parts, Rate, Rates, RemoteRules,
-    RemoteThumbnails, Rules, ThumbnailRules, UploadKind, UploadProgress, WaitingLimits,
+    Accounts, Append, EphemeralRules, Fate, Freeze, Hop, LinkedRules, Local, MediaServer, Parts, Rate, Rates,
+    RemoteRules, RemoteThumbnails, Rules, ThumbnailRules, UploadKind, UploadProgress, WaitingLimits,
 };
 
 /// How long something may take that has to happen: long enough for any machine, and waited for only by a failure.
@@ -133,7 +133,12 @@ pub(crate) fn nobody_elses(clock: Arc<dyn tintype_domain::Clock>) -> Federation 
 pub(crate) fn user(id: &str) -> Caller {
     let user_id = UserId::parse(id).unwrap();
     let user = User { user_id, device_id: None, guest: false, admin: false };
-    Caller { requester: Requester::User(Arc::new(user)), address: IpAddr::V4(Ipv4Addr::LOCALHOST), access: None }
+    Caller {
+        requester: Requester::User(Arc::new(user)),
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        access: None,
+        hop: Hop::First,
+    }
 }
 
 impl Installation {

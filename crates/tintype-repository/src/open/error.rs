@@ -7,7 +7,7 @@ use tintype_homeserver::Refusal;
 use tintype_storage::{blobs::BlobsError, records::RecordsError};
 
 use crate::{
-    RateLimited, StorageError,
+    Elsewhere, RateLimited, StorageError,
     remote::{Lost, RemoteError},
 };
 
@@ -47,6 +47,12 @@ pub enum OpenError {
     /// It was promised, and did not come in time.
     #[error("the media has not been uploaded yet")]
     NotYetUploaded,
+    /// It arrives at another node, or is fetched there.
+    #[error("the media is at another node")]
+    Elsewhere(Elsewhere),
+    /// Another node has sent the request here, and there is nothing of it here.
+    #[error("there is nothing of the media at this node")]
+    Misdirected,
     /// The storage failed.
     #[error(transparent)]
     Storage(Arc<StorageError>),
@@ -90,6 +96,9 @@ impl From<RemoteError> for OpenError {
             RemoteError::Origin(error) => Self::OriginFailed(error.outline()),
             error @ RemoteError::Overruled => Self::OriginFailed(error.to_string()),
             RemoteError::Busy => Self::RateLimited(RateLimited { retry_after: RETRY_WHEN_BUSY }),
+            RemoteError::RateLimited(limited) => Self::RateLimited(limited),
+            // Whoever can go there is told before.
+            RemoteError::Elsewhere(_) => Self::NotYetUploaded,
             RemoteError::Storage(error) => Self::Storage(error),
         }
     }

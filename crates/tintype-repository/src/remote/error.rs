@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tintype_federation::FetchError;
 use tintype_storage::{blobs::BlobsError, records::RecordsError};
 
-use crate::{Caller, StorageError};
+use crate::{Caller, Node, RateLimited, StorageError};
 
 /// How long the origin's word is believed that it has no such media.
 const ABSENT_FOR: Duration = Duration::from_mins(1);
@@ -34,6 +34,12 @@ pub enum RemoteError {
     /// Its origin said something else meanwhile of whom it is for.
     #[error("its origin said two things of whom it is for")]
     Overruled,
+    /// This server is asked too often.
+    #[error(transparent)]
+    RateLimited(#[from] RateLimited),
+    /// Another node fetches it.
+    #[error("another node fetches it")]
+    Elsewhere(Node),
     /// The server stops.
     #[error("the server stops")]
     Stopping,
@@ -72,6 +78,8 @@ impl RemoteError {
                 | FetchError::Refused { status: 403, .. },
             )
             | Self::Busy
+            | Self::RateLimited(_)
+            | Self::Elsewhere(_)
             | Self::Overruled
             | Self::Stopping
             | Self::Storage(_) => None,

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::{Progress, RemoteError};
 use crate::{
     Arriving, Repository,
+    elsewhere::Leased,
     lives::Life,
     open::CachedMedia,
     receive::{MAX_CONTENT_TYPE, MAX_FILENAME},
@@ -71,6 +72,10 @@ impl Fetch {
                 }
                 self.progress.send_replace(Progress::Stored(stored));
             }
+            Err(error @ (RemoteError::Elsewhere(_) | RemoteError::RateLimited(_))) => {
+                self.leave();
+                self.progress.send_replace(Progress::Failed(error));
+            }
             Err(error) => {
                 inner.metrics.fetch_failed();
                 tracing::info!(media = %self.key.mxc, %error, "media of another server could not be fetched");
@@ -90,10 +95,17 @@ impl Fetch {
 
     async fn fetch(&mut self) -> Result<Arc<CachedMedia>, RemoteError> {
         let repository = self.repository.clone();
+        // Of all nodes one fetches; held until it is recorded.
+        let _lease = match repository.lease(&lease_name(&self.key)).await? {
+            Leased::Here(lease) => lease,
+            Leased::Elsewhere(node) => return Err(RemoteError::Elsewhere(node)),
+        };
         // Another fetch may have ended between the asker's look into the records and its entry here.
         if let Some(stored) = repository.find_kept(&self.key).await? {
             return Ok(stored);
         }
+        repository.0.limiters.check_fetch(&self.key.mxc.server_name)?;
+        repository.0.metrics.fetch_began();
         let question = Question {
             mxc: &self.key.mxc,
             kind: match self.key.response {
@@ -270,6 +282,16 @@ impl Fetch {
         }
         outcome?;
         Ok(())
+    }
+}
+
+/// What the right to fetch this response is called.
+fn lease_name(RemoteKey { mxc, response }: &RemoteKey) -> String {
+    match response {
+        RemoteResponse::Original => format!("fetch:{mxc}"),
+        RemoteResponse::Thumbnail { width, height, method } => {
+            format!("fetch:{mxc} {width}x{height} {}", method.as_str())
+        }
     }
 }
 

@@ -128,6 +128,8 @@ pub enum ClaimOutcome {
     },
     /// Another request holds it.
     Held,
+    /// Nobody holds it, and what there is of its upload is kept by another node, which is alive.
+    KeptElsewhere(NodeId),
 }
 
 /// Gives a reservation back.
@@ -373,10 +375,18 @@ impl Statement for ClaimHere {
     async fn run(&self, connection: &mut Connection) -> Result<ClaimOutcome, RecordsError> {
         let claim = &self.claim;
         let claimed = query(
-            "UPDATE reservations SET holder = $1, node = $6
+            // What a node kept that is gone is lost with it.
+            "UPDATE reservations SET holder = $1, node = $6,
+             partial = CASE WHEN node IS NULL OR node = $6 THEN partial END,
+             partial_size = CASE WHEN node IS NULL OR node = $6 THEN partial_size END,
+             length = CASE WHEN node IS NULL OR node = $6 THEN length END,
+             content_type = CASE WHEN node IS NULL OR node = $6 THEN content_type END,
+             filename = CASE WHEN node IS NULL OR node = $6 THEN filename END
              WHERE server_name = $2 AND media_id = $3 AND creator = $4 AND expires_at > $5 AND swept = 0
              AND (holder IS NULL OR holder = $1
-                  OR (node IS NOT NULL AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.id = reservations.node)))",
+                  OR (node IS NOT NULL AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.id = reservations.node)))
+             AND (partial IS NULL OR node IS NULL OR node = $6
+                  OR NOT EXISTS (SELECT 1 FROM nodes n WHERE n.id = reservations.node))",
         )
         .bind(claim.holder)
         .bind(claim.mxc.server_name.as_str())
@@ -404,6 +414,8 @@ impl Statement for ClaimHere {
             ClaimOutcome::NotFound
         } else if reservation.creator != claim.user {
             ClaimOutcome::NotTheCreator
+        } else if let Some(node) = reservation.node.filter(|_| !reservation.held) {
+            ClaimOutcome::KeptElsewhere(node)
         } else {
             ClaimOutcome::Held
         })

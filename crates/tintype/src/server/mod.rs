@@ -2,6 +2,7 @@
 
 mod connections;
 mod elsewhere;
+mod internal;
 mod listener;
 mod stall;
 mod tls;
@@ -20,6 +21,7 @@ pub use self::listener::Address;
 use self::{
     connections::{Answer, Connections, Limits},
     elsewhere::Elsewhere,
+    internal::Internal,
     listener::Listener,
     tls::{CertificateFiles, Tls},
 };
@@ -33,6 +35,8 @@ pub struct Server {
     repository: Repository,
     connections: Connections,
     telemetry: Connections,
+    /// For other nodes, where there can be any.
+    internal: Option<Internal>,
     addresses: Vec<Address>,
     telemetry_address: Address,
     drain_timeout: Duration,
@@ -63,6 +67,10 @@ impl Server {
             }
         }
         let telemetry_listener = Listener::bind(&config.telemetry.listen).await?;
+        let internal_listener = match &config.cluster.listen {
+            Some(address) => Some(Listener::bind(address).await?),
+            None => None,
+        };
         let elsewhere = Elsewhere::start()?;
         let federation = wiring::federation(config, Arc::clone(&clock), &*randomness, elsewhere.handle())?;
         let (time, random) = (Arc::clone(&clock), Arc::clone(&randomness));
@@ -86,6 +94,7 @@ impl Server {
         for listener in listeners {
             connections.accept_from(listener);
         }
+        let internal = internal_listener.map(|listener| Internal::start(&endpoints, listener, limits)).transpose()?;
         // From now on they reach us.
         repository.greet_homeservers();
         let telemetry_router = telemetry::router(repository.clone(), registry);
@@ -97,6 +106,7 @@ impl Server {
             repository,
             connections,
             telemetry,
+            internal,
             addresses,
             telemetry_address,
             drain_timeout,
@@ -118,7 +128,12 @@ impl Server {
     /// long as `http.drain_timeout`), and closes the storage.
     pub async fn drain(self) {
         self.repository.stop_waiting();
-        self.connections.drain(self.drain_timeout).await;
+        // Together: each may wait for what the other one brings.
+        tokio::join!(self.connections.drain(self.drain_timeout), async {
+            if let Some(internal) = self.internal {
+                internal.drain(self.drain_timeout).await;
+            }
+        });
         self.telemetry.drain(Duration::from_secs(1)).await;
         self.repository.close().await;
     }
