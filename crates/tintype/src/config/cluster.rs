@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::report::Report;
-use super::values::{ListenAddress, Secret, path, web_url};
+use super::values::{DatabaseUrl, ListenAddress, Secret, path, web_url};
+
+/// The fewest characters of a secret.
+const SHORTEST_SECRET: usize = 32;
 
 /// Several servers on one database.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -36,16 +39,44 @@ impl ClusterConfig {
         report.read_secret("cluster.secret", &mut self.secret, self.secret_file.as_deref());
     }
 
-    pub(super) fn check(&self, report: &mut Report) {
-        let set = [
-            ("listen", self.listen.is_some()),
-            ("advertise", self.advertise.is_some()),
-            ("secret", self.secret.is_some() || self.secret_file.is_some()),
-        ];
-        if let Some((key, _)) = set.into_iter().find(|(_, is_set)| *is_set) {
-            // Whoever sets it expects nodes that keep together, which this version's do not yet.
-            let message = "several servers on one database are not supported by this version";
-            report.error(&format!("cluster.{key}"), message);
+    pub(super) fn check(&self, database: &DatabaseUrl, report: &mut Report) {
+        let has_secret = self.secret.is_some() || self.secret_file.is_some();
+        if !self.is_on() {
+            for (key, is_set) in [("advertise", self.advertise.is_some()), ("secret", has_secret)] {
+                if is_set {
+                    report
+                        .error(&format!("cluster.{key}"), "needs cluster.listen, where the other nodes reach this one");
+                }
+            }
+            return;
+        }
+        match database {
+            DatabaseUrl::Postgres(_) => {}
+            DatabaseUrl::Sqlite(_) => {
+                let message = "needs database.url = \"postgres://…\": a file of SQLite is one server's own";
+                report.error("cluster.listen", message);
+            }
+        }
+        if matches!(self.listen, Some(ListenAddress::Unix(_))) {
+            report.error("cluster.listen", "is reached from other machines: it needs an address and a port");
+        }
+        match &self.advertise {
+            None => report.error("cluster.advertise", "is missing; under which URL do the other nodes reach this one?"),
+            Some(url) if url.scheme() != "http" => {
+                report.error("cluster.advertise", "begins with http://: nodes do not speak TLS among themselves");
+            }
+            Some(url) if url.path() != "/" => report.error("cluster.advertise", "has a scheme, a host and a port only"),
+            Some(_) => {}
+        }
+        match &self.secret {
+            None if !has_secret => {
+                report.error("cluster.secret", "is missing: it is by their secret that nodes know each other");
+            }
+            Some(secret) if secret.expose().len() < SHORTEST_SECRET => {
+                report
+                    .error("cluster.secret", format!("is too short: at least {SHORTEST_SECRET} characters are needed"));
+            }
+            _ => {}
         }
     }
 }

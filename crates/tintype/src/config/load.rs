@@ -110,7 +110,7 @@ fn check(config: &Config, server_keys: &[String], report: &mut Report) {
     config.telemetry.check(&config.http, report);
     config.database.check(report);
     config.blobs.check(report);
-    config.cluster.check(report);
+    config.cluster.check(&config.database.url, report);
     config.authentication.check(report);
     config.limits.check(report);
     config.thumbnails.check(report);
