@@ -176,11 +176,6 @@ impl Cluster {
         self.0.membership.advertise.is_some().then(|| ClusterKey::new(self.secret(), purpose))
     }
 
-    /// Whether other nodes may come.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.0.membership.advertise.is_some()
-    }
-
     /// What all nodes know, and nobody else.
     pub fn secret(&self) -> &[u8] {
         &self.0.membership.secret

@@ -43,12 +43,7 @@ use tintype_storage::{
 };
 use tintype_testing::until;
 use tintype_thumbnails::Limits;
-use tokio::{
-    net::TcpListener,
-    runtime::Handle,
-    sync::mpsc,
-    task::{AbortHandle, JoinSet},
-};
+use tokio::{net::TcpListener, runtime::Handle, sync::mpsc, task::JoinSet};
 
 pub const SECRET: &[u8] = b"a secret of thirty-two characters";
 
@@ -73,6 +68,7 @@ pub struct Node {
     pub internal: SocketAddr,
     registry: Registry,
     serving: JoinSet<()>,
+    for_nodes: JoinSet<()>,
 }
 
 /// An answer whose body was read.
@@ -250,7 +246,7 @@ impl Node {
             randomness: Arc::new(OsRandomness),
         };
         let endpoints = Endpoints::new(parts, metrics);
-        let mut serving = JoinSet::new();
+        let (mut serving, mut for_nodes) = (JoinSet::new(), JoinSet::new());
         let (public_address, internal_address) = (public.local_addr().unwrap(), internal.local_addr().unwrap());
         let of_clients = endpoints.clone();
         serve(&mut serving, public, move |request| {
@@ -258,12 +254,12 @@ impl Node {
             async move { endpoints.answer(request, Peer::Address(Ipv4Addr::LOCALHOST.into())).await }
         });
         let of_nodes = endpoints.clone();
-        serve(&mut serving, internal, move |request| {
+        serve(&mut for_nodes, internal, move |request| {
             let endpoints = of_nodes.clone();
             async move { endpoints.answer_node(request).await }
         });
         serving.spawn(async move { endpoints.tell_takings().await });
-        Self { repository, public: public_address, internal: internal_address, registry, serving }
+        Self { repository, public: public_address, internal: internal_address, registry, serving, for_nodes }
     }
 
     pub fn id(&self) -> NodeId {
@@ -278,10 +274,9 @@ impl Node {
         value.unwrap_or(0)
     }
 
-    /// Stops to listen, and cuts all connections, as if the network were gone.
-    pub fn cut(&mut self) -> AbortHandle {
-        self.serving.abort_all();
-        self.serving.spawn(std::future::pending())
+    /// Nodes cannot reach this one any more; clients can.
+    pub async fn cut_from_nodes(&mut self) {
+        self.for_nodes.shutdown().await;
     }
 }
 

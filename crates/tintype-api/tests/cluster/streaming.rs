@@ -115,9 +115,11 @@ async fn a_node_that_cannot_be_reached_means_not_yet_uploaded() {
     sending.send("first ");
     arrives(&nodes, 0, &id).await;
 
-    nodes.all[0].cut();
+    nodes.all[0].cut_from_nodes().await;
 
     let answer = nodes.get(1, &format!("{}?timeout_ms=300", download(&id))).await;
     assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT);
     assert!(nodes.all[1].metric("http_relayed_out_total{outcome=\"unreachable\"}") > 0);
+    assert_eq!(sending.finish().await, StatusCode::OK);
+    assert_eq!(nodes.get(1, &download(&id)).await.body, "first ", "what is stored is had without that node");
 }

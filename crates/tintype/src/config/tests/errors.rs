@@ -239,7 +239,6 @@ fn values_that_make_no_sense_are_refused() {
         ("blobs", "credentials = \"guess\""),
         ("blobs", "scratch = \"\""),
         ("cache", "memory = -1"),
-        ("cluster", "listen = \"127.0.0.1:8091\""),
         ("cluster", "listen = \"8091\""),
         ("cluster", "advertise = \"http://10.0.0.1:8091\""),
         ("cluster", "secret = \"short\""),
@@ -273,6 +272,35 @@ fn values_that_make_no_sense_are_refused() {
         let error = error_of(section, line);
         assert!(error.starts_with(key), "[{section}] {line}: {error}");
     }
+}
+
+#[test]
+fn a_node_needs_all_that_others_know_it_by() {
+    let listen = "[cluster]\nlisten = \"127.0.0.1:8091\"\n";
+    let rest = "advertise = \"http://10.0.0.1:8091\"\nsecret = \"0123456789abcdef0123456789abcdef\"\n";
+    let database = "[database]\nurl = \"postgres://tintype@localhost/tintype\"\n";
+    assert!(file(&format!("{listen}{rest}{database}")).is_ok());
+
+    let said = |text: &str, key: &str, what: &str| {
+        let found = errors(file(text));
+        assert!(
+            found.iter().any(|error| error.contains(&format!(" cluster.{key}: {what}"))),
+            "{key} {what}: {found:?}"
+        );
+    };
+    said(&format!("{listen}{rest}"), "listen", "needs database.url");
+    said(&format!("{listen}{database}"), "advertise", "is missing");
+    said(&format!("{listen}{database}"), "secret", "is missing");
+    said(&format!("{listen}secret = \"0123456789abcdef0123456789abcde\"\n{database}"), "secret", "is too short");
+    said(&format!("{listen}advertise = \"https://10.0.0.1\"\n{database}"), "advertise", "begins with http://");
+    said(&format!("{listen}advertise = \"http://10.0.0.1/a\"\n{database}"), "advertise", "has a scheme");
+    said(
+        &format!("[cluster]\nlisten = \"unix:/run/t.sock\"\n{rest}{database}"),
+        "listen",
+        "is reached from other machines",
+    );
+    said(&format!("[cluster]\n{rest}{database}"), "advertise", "needs cluster.listen");
+    said(&format!("[cluster]\n{rest}{database}"), "secret", "needs cluster.listen");
 }
 
 #[test]
