@@ -7,6 +7,7 @@ mkdir -p secrets
 random() { od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
 new() { [ -s "secrets/$1" ] || printf '%s' "$2" > "secrets/$1"; }
 new database_password "$(random 24)"
+new cluster_secret "$(random 32)"
 new s3_access_key_id "tintype"
 new s3_secret_access_key "$(random 24)"
 new signing.key "ed25519 a_$(random 2) $(head -c 32 /dev/urandom | base64 | tr -d '=\n')"

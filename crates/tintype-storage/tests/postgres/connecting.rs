@@ -95,3 +95,18 @@ async fn a_password_beside_the_url_is_used_and_not_shown() {
     let shown = format!("{refused} {refused:?} {:?}", database("hunter3"));
     assert!(!shown.contains("hunter3"), "{shown}");
 }
+
+#[tokio::test]
+async fn an_older_version_starts_on_a_database_that_a_newer_one_has_migrated() {
+    let database = Postgres::shared().database();
+    Records::open_postgres(&database.url()).await.unwrap();
+    let mut newer = PgConnection::connect(&database.url()).await.unwrap();
+    run(&mut newer, "ALTER TABLE media ADD COLUMN of_a_later_version BIGINT NOT NULL DEFAULT 0").await;
+    let applied = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+        VALUES (9999, 'later', TRUE, '\\x00', 0)";
+    run(&mut newer, applied).await;
+
+    let records = Records::open_postgres(&database.url()).await.unwrap();
+
+    records.ping().await.unwrap();
+}

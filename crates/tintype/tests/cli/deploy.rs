@@ -28,8 +28,30 @@ fn the_configuration_of_the_containers_and_its_secrets_are_accepted() {
     let text = text.replace("/run/secrets", folder.join("secrets").to_str().unwrap());
     installation.write("tintype.toml", &text.replace("/var/lib/tintype", folder.to_str().unwrap()));
 
-    let ran = installation.run(&["config", "check", "--config", "tintype.toml"]);
+    is_accepted_on_a_node(&installation);
+}
 
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(!ran.stderr.contains("no effect"), "{ran:?}");
+#[test]
+fn the_configuration_of_a_base_for_kustomize_is_accepted() {
+    let installation = Installation::empty();
+    let secrets = ["database_password", "cluster_secret", "s3_access_key_id", "s3_secret_access_key"];
+    for name in secrets {
+        installation.write(name, "of 32 characters or a few more than that");
+    }
+    installation.write("signing.key", "ed25519 a_1 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    let text = fs::read_to_string(deploy().join("kubernetes/tintype.toml")).unwrap();
+    let text = text.replace("/run/secrets/tintype", installation.path().to_str().unwrap());
+    installation.write("tintype.toml", &text.replace("/var/lib/tintype", installation.path().to_str().unwrap()));
+
+    is_accepted_on_a_node(&installation);
+}
+
+/// A node's own address comes from what runs it.
+fn is_accepted_on_a_node(installation: &Installation) {
+    let mut command = installation.command(&["config", "check", "--config", "tintype.toml"]);
+    let output = command.env("TINTYPE__CLUSTER__ADVERTISE", "http://10.0.0.1:8091").output().unwrap();
+
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(!said.contains("no effect"), "{said}");
 }
