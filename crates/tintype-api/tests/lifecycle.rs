@@ -78,6 +78,31 @@ async fn a_server_that_ends_finishes_the_download_that_is_under_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ends_is_not_ready_any_more() {
+    embedded_only!("of several nodes only one has the download that keeps it from its end");
+    let server = TestServer::start().await;
+    let alice = server.user("alice").await;
+    let mxc = alice.upload(pattern(MORE_THAN_BUFFERS)).await;
+    let mut connection = server.connect().await;
+    let (path, token) = (paths::download(&mxc), alice.token());
+    connection.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
+    connection.head().await;
+    let telemetry = server.telemetry();
+    assert_eq!(telemetry.get("/ready").await.status(), 200);
+
+    let draining = tokio::spawn(server.drain());
+
+    // Until the task has begun; the download keeps the server from its end.
+    while telemetry.get("/ready").await.status() == 200 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(telemetry.get("/ready").await.status(), 503);
+    assert_eq!(telemetry.get("/health").await.status(), 200);
+    connection.bytes(MORE_THAN_BUFFERS).await;
+    draining.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_ends_does_not_wait_for_ever() {
     let server = TestServer::with("http.drain_timeout = '100ms'").await;
     let alice = server.user("alice").await;

@@ -13,6 +13,7 @@ use axum::{
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tintype_api::RequestLog;
 use tintype_repository::Repository;
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
@@ -42,15 +43,16 @@ pub(crate) fn start_logs(config: &TelemetryConfig) -> anyhow::Result<(Option<Req
 struct Telemetry {
     repository: Repository,
     registry: Registry,
+    stopping: CancellationToken,
 }
 
-/// `/metrics`, `/health` (alive) and `/ready` (records and blobs answer).
-pub(crate) fn router(repository: Repository, registry: Registry) -> Router {
+/// `/metrics`, `/health` (alive) and `/ready` (records and blobs answer, and the server is not `stopping`).
+pub(crate) fn router(repository: Repository, registry: Registry, stopping: CancellationToken) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/health", get(async || "alive\n"))
         .route("/ready", get(ready))
-        .with_state(Arc::new(Telemetry { repository, registry }))
+        .with_state(Arc::new(Telemetry { repository, registry, stopping }))
 }
 
 async fn metrics(State(telemetry): State<Arc<Telemetry>>) -> Response {
@@ -65,6 +67,9 @@ async fn metrics(State(telemetry): State<Arc<Telemetry>>) -> Response {
 }
 
 async fn ready(State(telemetry): State<Arc<Telemetry>>) -> Response {
+    if telemetry.stopping.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
+    }
     match telemetry.repository.ready().await {
         Ok(()) => "ready\n".into_response(),
         Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),

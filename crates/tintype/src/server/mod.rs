@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use tintype_api::{Endpoints, HttpMetrics, Peer, RequestLog};
 use tintype_domain::{Clock, OsRandomness, Randomness};
 use tintype_repository::Repository;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 pub use self::listener::Address;
@@ -40,6 +41,7 @@ pub struct Server {
     addresses: Vec<Address>,
     telemetry_address: Address,
     drain_timeout: Duration,
+    stopping: CancellationToken,
     _elsewhere: Elsewhere,
 }
 
@@ -97,7 +99,8 @@ impl Server {
         let internal = internal_listener.map(|listener| Internal::start(&endpoints, listener, limits)).transpose()?;
         // From now on they reach us.
         repository.greet_homeservers();
-        let telemetry_router = telemetry::router(repository.clone(), registry);
+        let stopping = CancellationToken::new();
+        let telemetry_router = telemetry::router(repository.clone(), registry, stopping.clone());
         let telemetry =
             Connections::new(&telemetry_router, NonZeroUsize::MIN, Limits { max_connections: 64, ..limits })?;
         telemetry.accept_from(telemetry_listener);
@@ -110,6 +113,7 @@ impl Server {
             addresses,
             telemetry_address,
             drain_timeout,
+            stopping,
             _elsewhere: elsewhere,
         })
     }
@@ -124,9 +128,10 @@ impl Server {
         &self.telemetry_address
     }
 
-    /// Stops to listen, answers those early who wait for an upload, finishes the requests that are under way (for as
+    /// Is not ready any more, stops to listen, answers those early who wait for an upload, finishes the requests that are under way (for as
     /// long as `http.drain_timeout`), and closes the storage.
     pub async fn drain(self) {
+        self.stopping.cancel();
         self.repository.stop_waiting();
         // Together: each may wait for what the other one brings.
         tokio::join!(self.connections.drain(self.drain_timeout), async {
