@@ -1,57 +1,29 @@
-//! Several nodes on one database of PostgreSQL and one folder, each with a public and an internal port.
-
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    convert::Infallible,
-    net::{Ipv4Addr, SocketAddr},
-    num::{NonZeroU32, NonZeroUsize},
-    sync::Arc,
-    time::Duration,
-};
+//! Several nodes on one database of PostgreSQL and one folder, and Alice, who asks any of them.
 
 use axum::{
     body::Body,
-    extract::Request,
-    http::{HeaderMap, StatusCode, header},
-    response::Response,
+    http::{HeaderMap, StatusCode, header, request::Builder},
 };
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioIo},
+    rt::TokioExecutor,
 };
-use prometheus_client::{encoding::text::encode, registry::Registry};
 use tempfile::TempDir;
-use tintype_api::{
-    Endpoints, HttpMetrics, Ownership, Parts as ApiParts, PassThrough, Peer, ProposalNames, QueryAccessToken,
-    RelayParts, Tenant,
-};
-use tintype_domain::{Clock, ContentHash, OsRandomness, OwnedServerName, OwnedUserId, ServerName, SystemClock};
-use tintype_federation::{
-    AddressFilter, Federation, FederationParts, FetchTimes, Outbound, OutboundParts, Peers, Ports,
-};
-use tintype_repository::{
-    Accounts, Cluster, ClusterKey, EphemeralRules, Fate, Freeze, LinkedRules, Local, MediaServer, Membership, NodeId,
-    Parts, Rate, Rates, RemoteRules, RemoteThumbnails, Repository, Rules, ThumbnailRules, WaitingLimits,
-};
+use tintype_domain::{Clock as _, ContentHash, OwnedUserId, SystemClock};
+use tintype_repository::{ClusterKey, Rules};
 use tintype_services::{Database, Postgres};
-use tintype_storage::{
-    blobs::Files,
-    records::{Quota, Records, TokenRecord},
-};
+use tintype_storage::records::{Records, TokenRecord};
 use tintype_testing::until;
-use tintype_thumbnails::Limits;
-use tokio::{net::TcpListener, runtime::Handle, sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use crate::node::{Node, rules};
 
 pub const SECRET: &[u8] = b"a secret of thirty-two characters";
 
 /// Alice's.
-const TOKEN: &str = "token";
-
-/// As often as a test likes.
-const OFTEN: Rate = Rate { per_second: NonZeroU32::MAX, burst: NonZeroU32::MAX };
+pub const TOKEN: &str = "token";
 
 /// All nodes.
 pub struct Nodes {
@@ -59,16 +31,6 @@ pub struct Nodes {
     client: Client<HttpConnector, Body>,
     _folder: TempDir,
     _database: Database,
-}
-
-/// One of them.
-pub struct Node {
-    pub repository: Repository,
-    pub public: SocketAddr,
-    pub internal: SocketAddr,
-    registry: Registry,
-    serving: JoinSet<()>,
-    for_nodes: JoinSet<()>,
 }
 
 /// An answer whose body was read.
@@ -82,15 +44,15 @@ pub struct Answer {
 impl Nodes {
     /// So many nodes that do everything as often as they are asked.
     pub async fn start(count: usize) -> Self {
-        Self::with(count, OFTEN).await
+        Self::with(count, rules()).await
     }
 
-    /// So many nodes that give downloads at this rate, all together.
-    pub async fn with(count: usize, download: Rate) -> Self {
+    /// So many nodes with these rules.
+    pub async fn with(count: usize, rules: Rules) -> Self {
         let (database, folder) = (Postgres::shared().database(), TempDir::new().unwrap());
         let mut all = Vec::new();
         for _ in 0..count {
-            all.push(Node::start(&database, &folder, download).await);
+            all.push(Node::start(database.url(), folder.path().join("media"), rules.clone()).await);
         }
         let records = Records::open_postgres(&database.url()).await.unwrap();
         let token = TokenRecord {
@@ -121,14 +83,15 @@ impl Nodes {
         headers: &[(&str, &str)],
         body: Body,
     ) -> axum::http::Response<hyper::body::Incoming> {
-        let mut request = axum::http::Request::builder()
+        self.client.request(self.request(node, method, path, headers).body(body).unwrap()).await.unwrap()
+    }
+
+    fn request(&self, node: usize, method: &str, path: &str, headers: &[(&str, &str)]) -> Builder {
+        let request = axum::http::Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.all[node].public))
             .header(header::AUTHORIZATION, format!("Bearer {TOKEN}"));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        self.client.request(request.body(body).unwrap()).await.unwrap()
+        headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
     }
 
     /// The answer of a node to Alice.
@@ -142,11 +105,35 @@ impl Nodes {
         self.ask(node, "GET", path, &[], Body::empty()).await
     }
 
+    /// The head of an answer of a node to Alice, which comes when it comes: an error if the node breaks off.
+    pub fn asking(
+        &self,
+        node: usize,
+        path: &str,
+    ) -> JoinHandle<Result<axum::http::Response<hyper::body::Incoming>, String>> {
+        let request = self.client.request(self.request(node, "GET", path, &[]).body(Body::empty()).unwrap());
+        tokio::spawn(async move { request.await.map_err(|error| error.to_string()) })
+    }
+
     /// A URI for a later upload: the ID.
     pub async fn reserve(&self, node: usize) -> String {
         let answer = self.ask(node, "POST", "/_matrix/media/v1/create", &[], Body::empty()).await;
         let json: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
         json["content_uri"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()
+    }
+
+    /// The answer of a node to what Alice uploads.
+    pub async fn upload(&self, node: usize, content_type: &str, body: impl Into<Body>) -> Answer {
+        self.ask(node, "POST", "/_matrix/media/v3/upload", &[("content-type", content_type)], body.into()).await
+    }
+
+    /// Waits until there is something to read of an upload at the node that receives it.
+    pub async fn arrives(&self, node: usize, id: &str) {
+        let path = format!("{}?timeout_ms=0", download(id));
+        until("the upload arrives", async || {
+            self.begin(node, "GET", &path, &[], Body::empty()).await.status() == StatusCode::OK
+        })
+        .await;
     }
 
     /// Begins to upload to a node, in pieces.
@@ -155,14 +142,7 @@ impl Nodes {
         let body = Body::from_stream(futures_util::stream::unfold(received, async |mut received| {
             Some((received.recv().await?, received))
         }));
-        let mut request = axum::http::Request::builder()
-            .method(method)
-            .uri(format!("http://{}{path}", self.all[node].public))
-            .header(header::AUTHORIZATION, format!("Bearer {TOKEN}"));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = self.client.request(request.body(body).unwrap());
+        let request = self.client.request(self.request(node, method, path, headers).body(body).unwrap());
         let answer = tokio::spawn(async move {
             let answer = request.await.map_err(|error| error.to_string())?;
             Ok(answer.status())
@@ -174,7 +154,7 @@ impl Nodes {
 /// An upload that is being sent.
 pub struct Sending {
     pieces: mpsc::UnboundedSender<Result<Bytes, std::io::Error>>,
-    answer: tokio::task::JoinHandle<Result<StatusCode, String>>,
+    answer: JoinHandle<Result<StatusCode, String>>,
 }
 
 impl Sending {
@@ -187,6 +167,11 @@ impl Sending {
         self.answer.await.unwrap().unwrap()
     }
 
+    /// Waits until the node has broken off.
+    pub async fn fails(self) {
+        self.answer.await.unwrap().unwrap_err();
+    }
+
     /// Breaks off in the middle.
     pub fn break_off(self) {
         let _ = self.pieces.send(Err(std::io::Error::other("broken off")));
@@ -194,189 +179,17 @@ impl Sending {
     }
 }
 
-impl Node {
-    async fn start(database: &Database, folder: &TempDir, download: Rate) -> Self {
-        let internal = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let public = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let records = Records::open_postgres(&database.url()).await.unwrap();
-        let advertise = Some(format!("http://{}", internal.local_addr().unwrap()));
-        let membership = Membership { advertise, secret: SECRET.to_vec() };
-        let cluster = Cluster::join(&records, membership, Arc::new(OsRandomness)).await.unwrap();
-        let name: OwnedServerName = ServerName::parse("localhost").unwrap();
-        let federation = federation(Arc::clone(&clock));
-        let repository = Repository::open_all(Parts {
-            records,
-            blobs: Files::open_shared(&folder.path().join("media"), Arc::new(OsRandomness)).unwrap().into(),
-            servers: vec![MediaServer {
-                name: name.clone(),
-                accounts: Accounts::Local(Local),
-                admins: Arc::new(BTreeSet::new()),
-            }],
-            federation: federation.clone(),
-            rules: rules(download),
-            clock: Arc::clone(&clock),
-            randomness: Arc::new(OsRandomness),
-            cluster: Some(cluster),
-        });
-        let repository = repository.await.unwrap();
-        let tenant = Tenant {
-            server_name: name,
-            hosts: vec!["localhost".to_owned()],
-            ownership: Ownership::Ours,
-            homeserver: None,
-            pass_through: PassThrough::Off,
-            homeserver_token: None,
-        };
-        let mut registry = Registry::default();
-        let metrics = HttpMetrics::register(&mut registry);
-        repository.register_metrics(&mut registry);
-        let parts = ApiParts {
-            repository: repository.clone(),
-            tenants: vec![tenant],
-            federation,
-            msc4425: ProposalNames::Stable,
-            msc3911: ProposalNames::Unstable,
-            trusted_proxies: Vec::new(),
-            query_access_token: QueryAccessToken::Accepted,
-            body_idle_timeout: Duration::from_secs(60),
-            relay: Some(RelayParts { key: key(), randomness: Arc::new(OsRandomness) }),
-            request_log: None,
-            clock,
-            randomness: Arc::new(OsRandomness),
-        };
-        let endpoints = Endpoints::new(parts, metrics);
-        let (mut serving, mut for_nodes) = (JoinSet::new(), JoinSet::new());
-        let (public_address, internal_address) = (public.local_addr().unwrap(), internal.local_addr().unwrap());
-        let of_clients = endpoints.clone();
-        serve(&mut serving, public, move |request| {
-            let endpoints = of_clients.clone();
-            async move { endpoints.answer(request, Peer::Address(Ipv4Addr::LOCALHOST.into())).await }
-        });
-        let of_nodes = endpoints.clone();
-        serve(&mut for_nodes, internal, move |request| {
-            let endpoints = of_nodes.clone();
-            async move { endpoints.answer_node(request).await }
-        });
-        serving.spawn(async move { endpoints.tell_takings().await });
-        Self { repository, public: public_address, internal: internal_address, registry, serving, for_nodes }
-    }
+/// Where an upload to a reserved URI goes.
+pub fn upload(id: &str) -> String {
+    format!("/_matrix/media/v3/upload/localhost/{id}")
+}
 
-    pub fn id(&self) -> NodeId {
-        self.repository.node().unwrap()
-    }
-
-    /// The value of a metric; `name` is all that stands before it in its line, and 0 what is not there.
-    pub fn metric(&self, name: &str) -> u64 {
-        let mut text = String::new();
-        encode(&mut text, &self.registry).unwrap();
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
-        value.unwrap_or(0)
-    }
-
-    /// Nodes cannot reach this one any more; clients can.
-    pub async fn cut_from_nodes(&mut self) {
-        self.for_nodes.shutdown().await;
-    }
+/// Where it is read.
+pub fn download(id: &str) -> String {
+    format!("/_matrix/client/v1/media/download/localhost/{id}")
 }
 
 /// What nodes seal their envelopes with.
 pub fn key() -> ClusterKey {
     ClusterKey::new(SECRET, "relay")
-}
-
-fn serve<A, F>(serving: &mut JoinSet<()>, listener: TcpListener, answer: A)
-where
-    A: Fn(Request) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
-    serving.spawn(async move {
-        let mut connections = JoinSet::new();
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let answer = answer.clone();
-            let service = service_fn(move |request: axum::http::Request<hyper::body::Incoming>| {
-                let answer = answer(request.map(Body::new));
-                async move { Ok::<_, Infallible>(answer.await) }
-            });
-            connections.spawn(async move {
-                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-            });
-        }
-    });
-}
-
-/// Other servers, of which none is asked here.
-fn federation(clock: Arc<dyn Clock>) -> Federation {
-    let outbound = Outbound::new(OutboundParts {
-        filter: AddressFilter::new(Vec::new()),
-        extra_roots: Vec::new(),
-        nameservers: vec![(Ipv4Addr::LOCALHOST, 1).into()],
-        ports: Ports::default(),
-        connect_timeout: Duration::from_secs(1),
-        clock: Arc::clone(&clock),
-        runtime: Handle::current(),
-    });
-    let second = Duration::from_secs(1);
-    Federation::new(FederationParts {
-        outbound: outbound.unwrap(),
-        key_servers: Vec::new(),
-        peers: Peers::default(),
-        signing_keys: BTreeMap::new(),
-        times: FetchTimes { answer: second, idle: second, total: second },
-        clock,
-    })
-}
-
-fn rules(download: Rate) -> Rules {
-    Rules {
-        max_upload_size: 1024 * 1024,
-        inline_size: 0,
-        quota: Quota::UNLIMITED,
-        max_pending_uploads: 1_000,
-        unused_expires_after: Some(Duration::from_hours(1)),
-        max_wait: Duration::from_mins(1),
-        waiting: WaitingLimits { total: 100, per_user: 100 },
-        stream: true,
-        limit_info_uri: None,
-        rates: Rates {
-            create: OFTEN,
-            upload: OFTEN,
-            download,
-            thumbnail: OFTEN,
-            authenticate: OFTEN,
-            serve_server: OFTEN,
-            fetch_server: OFTEN,
-            ephemeral: OFTEN,
-        },
-        freeze: Freeze::Never,
-        freeze_exceptions: BTreeSet::new(),
-        remote: RemoteRules {
-            max_size: 1024 * 1024,
-            thumbnails: RemoteThumbnails::FromOrigin,
-            answer_time: Duration::from_secs(1),
-            cache_bytes: None,
-            cache_age: None,
-        },
-        ephemeral: EphemeralRules { max_age: None, quota: Quota::UNLIMITED },
-        linked: LinkedRules {
-            unattached_after: Duration::from_hours(24),
-            max_attachments: 20,
-            block_unrestricted: false,
-            unswept_users: BTreeSet::new(),
-            redaction_grace: Duration::ZERO,
-            unlinked_redaction: Fate::Kept,
-            abandoned_rooms: Fate::Kept,
-            left_rooms_grace: Duration::ZERO,
-        },
-        thumbnails: ThumbnailRules {
-            threads: NonZeroUsize::new(1),
-            queue: 100,
-            limits: Limits::default(),
-            max_sizes: 10,
-        },
-        token_cache_time: Duration::from_secs(60),
-        cache_bytes: 1024 * 1024,
-        cache_time: Duration::from_mins(1),
-    }
 }

@@ -6,13 +6,15 @@ use axum::{body::Body, http::StatusCode};
 use tintype_repository::Rate;
 use tintype_testing::until;
 
-use crate::nodes::Nodes;
+use crate::{node::rules, nodes::Nodes};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_node_gave_is_gone_at_the_others() {
     // So slow that hardly anything comes back meanwhile, and so many that the other node hears of it before they are gone.
     let burst = NonZeroU32::new(400).unwrap();
-    let nodes = Nodes::with(2, Rate { per_second: NonZeroU32::MIN, burst }).await;
+    let mut rules = rules();
+    rules.rates.download = Rate { per_second: NonZeroU32::MIN, burst };
+    let nodes = Nodes::with(2, rules).await;
     let path = "/_matrix/client/v1/media/download/localhost/nothing";
     let mut given = 0;
     while nodes.get(0, path).await.status != StatusCode::TOO_MANY_REQUESTS {

@@ -3,11 +3,7 @@
 use axum::{body::Body, http::StatusCode};
 use tintype_testing::until;
 
-use crate::nodes::Nodes;
-
-fn upload(id: &str) -> String {
-    format!("/_matrix/media/v3/upload/localhost/{id}")
-}
+use crate::nodes::{Nodes, upload};
 
 const PARTIAL: &str = "application/partial-upload";
 

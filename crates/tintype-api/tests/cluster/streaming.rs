@@ -7,24 +7,7 @@ use axum::{
 use http_body_util::BodyExt as _;
 use tintype_testing::until;
 
-use crate::nodes::Nodes;
-
-fn upload(id: &str) -> String {
-    format!("/_matrix/media/v3/upload/localhost/{id}")
-}
-
-fn download(id: &str) -> String {
-    format!("/_matrix/client/v1/media/download/localhost/{id}")
-}
-
-/// Waits until there is something to read at the node that receives it.
-async fn arrives(nodes: &Nodes, node: usize, id: &str) {
-    let path = format!("{}?timeout_ms=0", download(id));
-    until("the upload arrives", async || {
-        nodes.begin(node, "GET", &path, &[], Body::empty()).await.status() == StatusCode::OK
-    })
-    .await;
-}
+use crate::nodes::{Nodes, download, upload};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_arrives_at_one_node_is_streamed_from_another() {
@@ -32,7 +15,7 @@ async fn what_arrives_at_one_node_is_streamed_from_another() {
     let id = nodes.reserve(0).await;
     let sending = nodes.sending(0, "PUT", &upload(&id), &[("content-type", "text/plain")]);
     sending.send("first ");
-    arrives(&nodes, 0, &id).await;
+    nodes.arrives(0, &id).await;
 
     let answer = nodes.begin(1, "GET", &download(&id), &[], Body::empty()).await;
     assert_eq!(answer.status(), StatusCode::OK);
@@ -58,7 +41,7 @@ async fn ranges_heads_and_conditions_are_answered_as_on_one_node() {
     let id = nodes.reserve(0).await;
     let sending = nodes.sending(0, "PUT", &upload(&id), &[("content-length", "10")]);
     sending.send("01234");
-    arrives(&nodes, 0, &id).await;
+    nodes.arrives(0, &id).await;
 
     for node in [0, 1] {
         let head = nodes.ask(node, "HEAD", &download(&id), &[], Body::empty()).await;
@@ -81,7 +64,7 @@ async fn a_sender_that_breaks_off_aborts_who_reads_at_another_node() {
     let id = nodes.reserve(0).await;
     let sending = nodes.sending(0, "PUT", &upload(&id), &[]);
     sending.send("first ");
-    arrives(&nodes, 0, &id).await;
+    nodes.arrives(0, &id).await;
     let mut body = nodes.begin(1, "GET", &download(&id), &[], Body::empty()).await.into_body();
     body.frame().await.unwrap().unwrap();
 
@@ -96,7 +79,7 @@ async fn a_second_upload_to_another_node_is_refused_as_on_one() {
     let id = nodes.reserve(0).await;
     let sending = nodes.sending(0, "PUT", &upload(&id), &[]);
     sending.send("first ");
-    arrives(&nodes, 0, &id).await;
+    nodes.arrives(0, &id).await;
 
     let second = nodes.ask(1, "PUT", &upload(&id), &[], Body::from("second")).await;
 
@@ -113,7 +96,7 @@ async fn a_node_that_cannot_be_reached_means_not_yet_uploaded() {
     let id = nodes.reserve(0).await;
     let sending = nodes.sending(0, "PUT", &upload(&id), &[]);
     sending.send("first ");
-    arrives(&nodes, 0, &id).await;
+    nodes.arrives(0, &id).await;
 
     nodes.all[0].cut_from_nodes().await;
 
