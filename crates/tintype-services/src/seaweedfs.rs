@@ -130,6 +130,8 @@ impl SeaweedFs {
             text(&self.program)?,
             "server".to_owned(),
             "-master.telemetry=false".to_owned(),
+            // The only master elects itself, and takes so long to notice that after a start with what it had.
+            "-master.electionTimeout=1s".to_owned(),
             "-ip=127.0.0.1".to_owned(),
             "-ip.bind=127.0.0.1".to_owned(),
             format!("-dir={}", text(&self.folder.join("data"))?),
