@@ -38,6 +38,11 @@ pub struct Elsewhere {
 }
 
 impl Elsewhere {
+    /// What is at this node is looked for there, until this deadline.
+    pub(crate) fn until(node: Node, deadline: Timestamp, looked: Moment) -> Self {
+        Self { node, deadline: Some(deadline), give_up: deadline, looked, asked: 0 }
+    }
+
     /// The same for somebody who was sent elsewhere before. None, if it was looked for long enough.
     fn after(self, earlier: &Self, now: Timestamp) -> Option<Self> {
         let asked = earlier.asked + 1;
@@ -66,11 +71,6 @@ impl Repository {
                 Take::Of(node) => Leased::Elsewhere(node),
             }),
         }
-    }
-
-    /// What is at this node is looked for there, until this deadline.
-    pub(crate) fn elsewhere_until(&self, node: Node, deadline: Timestamp, looked: Moment) -> Elsewhere {
-        Elsewhere { node, deadline: Some(deadline), give_up: deadline, looked, asked: 0 }
     }
 
     /// What this node has begun is looked for there, for as long as the request says, and after `since` for as long as others

@@ -495,7 +495,7 @@ impl Repository {
                     return Err(OpenError::Misdirected);
                 }
                 (Admission::Admitted, Found::Reserved(Promise { at: Some(node), .. })) if unheard.is_none() => {
-                    return Err(OpenError::Elsewhere(self.elsewhere_until(node, deadline, moment)));
+                    return Err(OpenError::Elsewhere(Elsewhere::until(node, deadline, moment)));
                 }
                 (Admission::Admitted, Found::Reserved(promise)) if now < deadline => promise.until,
                 (Admission::Admitted, Found::Reserved(_)) => return Ok(Admitted::Reserved),
@@ -540,7 +540,7 @@ impl Repository {
             }
             Some(Reservation { expires_at: until, kind, node, partial, .. }) if until > self.0.clock.now() => {
                 let at = self.living(node).filter(|_| readable && partial.is_some());
-                Ok(Found::Reserved(Promise { until, kind, at }))
+                Ok(Found::Reserved(Promise { until, at, kind }))
             }
             Some(_) => Ok(Found::Nothing),
             // It may have been recorded since the first look: then it has a record now.

@@ -166,9 +166,6 @@ impl FromStr for Envelope {
         let [from, to, sent_at, nonce, address, via, wanted, patience, body] = fields[..] else {
             return Err(EnvelopeError::Malformed);
         };
-        fn parsed<T: FromStr>(field: &str) -> Result<T, EnvelopeError> {
-            field.parse().map_err(|_| EnvelopeError::Malformed)
-        }
         Ok(Self {
             from: NodeId(parsed(from)?),
             to: NodeId(parsed(to)?),
@@ -199,6 +196,10 @@ impl FromStr for Envelope {
             },
         })
     }
+}
+
+fn parsed<T: FromStr>(field: &str) -> Result<T, EnvelopeError> {
+    field.parse().map_err(|_| EnvelopeError::Malformed)
 }
 
 fn push_hex(text: &mut String, bytes: &[u8]) {

@@ -42,8 +42,10 @@ const MAX_IDLE: usize = 64;
 
 pub(super) type SentBody = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
 
+type NodeClient = Client<HttpConnector, SentBody>;
+
 thread_local! {
-    static POOL: OnceCell<Client<HttpConnector, UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>>> = const { OnceCell::new() };
+    static POOL: OnceCell<NodeClient> = const { OnceCell::new() };
 }
 
 /// What came of handing a request to another node.
@@ -179,7 +181,7 @@ pub(super) async fn request_to(node: &Node, mut request: Request<SentBody>) -> R
     })
 }
 
-fn client() -> Client<HttpConnector, SentBody> {
+fn client() -> NodeClient {
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
     connector.set_nodelay(true);

@@ -11,8 +11,9 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tintype_api::{ENVELOPE, Envelope, Via};
 use tintype_domain::{Clock as _, ContentHash, OsRandomness, Randomness as _, SystemClock, Timestamp};
 use tintype_repository::{ClusterKey, Wanted};
+use tokio::time::timeout;
 
-use crate::nodes::{Answer, Nodes, key};
+use crate::nodes::{Answer, Nodes, download, key, upload};
 
 const TARGET: &str = "/_matrix/client/v1/media/config";
 
@@ -120,18 +121,32 @@ async fn what_a_node_says_for_itself_is_what_it_has_sealed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_was_handed_on_waits_as_long_as_its_client_still_does() {
+    let nodes = Nodes::start(2).await;
+    let id = nodes.reserve(0).await;
+    let sending = nodes.sending(0, "PUT", &upload(&id), &[]);
+    sending.send("first ");
+    nodes.arrives(0, &id).await;
+    // Of what has no length, a byte that has not arrived is waited for: here as long as it takes.
+    let mut handed = request(&format!("{}?timeout_ms=60000", download(&id)), "GET");
+    handed.headers_mut().insert(header::RANGE, HeaderValue::from_static("bytes=100-"));
+    let value = Envelope { patience: Some(Duration::from_millis(10)), ..envelope(&nodes) }.seal(&key(), &handed);
+
+    let answer = timeout(Duration::from_secs(30), internal(&nodes, handed, Some(value))).await;
+
+    assert_eq!(answer.expect("less than what its target says").status, StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(sending.finish().await, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_was_handed_on_goes_no_further() {
     let nodes = Nodes::start(3).await;
     let id = nodes.reserve(2).await;
-    let sending = nodes.sending(2, "PUT", &format!("/_matrix/media/v3/upload/localhost/{id}"), &[]);
+    let sending = nodes.sending(2, "PUT", &upload(&id), &[]);
     sending.send("first");
-    let download = format!("/_matrix/client/v1/media/download/localhost/{id}");
-    tintype_testing::until("it arrives", async || {
-        nodes.begin(2, "GET", &download, &[], Body::empty()).await.status() == StatusCode::OK
-    })
-    .await;
+    nodes.arrives(2, &id).await;
     let envelope = Envelope { patience: Some(Duration::from_secs(20)), ..envelope(&nodes) };
-    let handed = request(&download, "GET");
+    let handed = request(&download(&id), "GET");
     let value = envelope.seal(&key(), &handed);
 
     let answer = internal(&nodes, handed, Some(value)).await;

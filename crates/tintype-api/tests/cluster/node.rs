@@ -116,7 +116,7 @@ impl Node {
             msc3911: ProposalNames::Unstable,
             trusted_proxies: Vec::new(),
             query_access_token: QueryAccessToken::Accepted,
-            body_idle_timeout: Duration::from_secs(60),
+            body_idle_timeout: Duration::from_mins(1),
             relay: Some(RelayParts { key: key(), randomness: Arc::new(OsRandomness) }),
             request_log: None,
             clock,
@@ -269,7 +269,7 @@ pub fn rules() -> Rules {
             limits: Limits::default(),
             max_sizes: 10,
         },
-        token_cache_time: Duration::from_secs(60),
+        token_cache_time: Duration::from_mins(1),
         cache_bytes: 1024 * 1024,
         cache_time: Duration::from_mins(1),
     }

@@ -1,9 +1,6 @@
 //! Whoever waits at one node is woken by what happens at another.
 
-use axum::{
-    body::Body,
-    http::{StatusCode, header},
-};
+use axum::{body::Body, http::StatusCode};
 use http_body_util::BodyExt as _;
 use tintype_testing::until;
 use tokio::{
@@ -64,22 +61,4 @@ async fn a_client_of_http_1_0_waits_for_the_whole_of_what_arrives_at_another_nod
     assert!(answer.to_lowercase().contains("\r\ncontent-length: 12\r\n"), "{answer}");
     assert!(answer.ends_with("\r\n\r\nfirst second"), "{answer}");
     assert_eq!(nodes.all[0].metric("http_relayed_in_total"), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_client_has_waited_at_the_first_node_is_taken_off_at_the_second() {
-    let nodes = Nodes::start(2).await;
-    let id = nodes.reserve(0).await;
-    let sending = nodes.sending(0, "PUT", &upload(&id), &[]);
-    sending.send("first ");
-    nodes.arrives(0, &id).await;
-
-    // Of what has no length, a byte that has not arrived is waited for at the node that receives it.
-    let path = format!("{}?timeout_ms=300", download(&id));
-    let answer = nodes.ask(1, "GET", &path, &[("range", "bytes=100-")], Body::empty()).await;
-
-    assert_eq!(answer.status, StatusCode::GATEWAY_TIMEOUT, "{answer:?}");
-    assert_eq!(nodes.all[0].metric("http_relayed_in_total"), 1);
-    assert!(!answer.headers.contains_key(header::CONTENT_RANGE));
-    assert_eq!(sending.finish().await, StatusCode::OK);
 }

@@ -21,7 +21,11 @@ use tintype_testing::{Client, Request, TestServer};
 
 /// Two servers with these configurations, Alice at the first and Bob at the second.
 pub(crate) async fn pair(ours: &str, theirs: &str) -> (TestServer, TestServer, Client, Client) {
-    let (ours, theirs) = tokio::join!(TestServer::federating("ours", ours), TestServer::federating("theirs", theirs));
+    // Boxed: starting a server is a large future.
+    let (ours, theirs) = tokio::join!(
+        Box::pin(TestServer::federating("ours", ours)),
+        Box::pin(TestServer::federating("theirs", theirs))
+    );
     let (alice, bob) = (ours.user("alice").await, theirs.user("bob").await);
     (ours, theirs, alice, bob)
 }

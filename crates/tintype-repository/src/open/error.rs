@@ -87,8 +87,10 @@ impl From<RemoteError> for OpenError {
             {
                 Self::NotVisible
             }
-            // What stops will be asked again as what did not come in time.
-            RemoteError::Origin(FetchError::NotYetUploaded) | RemoteError::Stopping => Self::NotYetUploaded,
+            // What stops will be asked again as what did not come in time. Who can go elsewhere was told before.
+            RemoteError::Origin(FetchError::NotYetUploaded) | RemoteError::Stopping | RemoteError::Elsewhere(_) => {
+                Self::NotYetUploaded
+            }
             RemoteError::Origin(FetchError::TooLarge) | RemoteError::TooLarge { .. } => Self::TooLarge,
             RemoteError::Origin(FetchError::RateLimited { retry_after }) => {
                 Self::RateLimited(RateLimited { retry_after: retry_after.unwrap_or(RETRY_ORIGIN) })
@@ -97,8 +99,6 @@ impl From<RemoteError> for OpenError {
             error @ RemoteError::Overruled => Self::OriginFailed(error.to_string()),
             RemoteError::Busy => Self::RateLimited(RateLimited { retry_after: RETRY_WHEN_BUSY }),
             RemoteError::RateLimited(limited) => Self::RateLimited(limited),
-            // Whoever can go there is told before.
-            RemoteError::Elsewhere(_) => Self::NotYetUploaded,
             RemoteError::Storage(error) => Self::Storage(error),
         }
     }

@@ -88,7 +88,7 @@ impl Shared {
             let count = u32::from_be_bytes([i, j, k, l]);
             let is_full = owed.len() >= MAX_OWING;
             match owed.entry(bucket) {
-                Entry::Occupied(mut owes) => *owes.get_mut() = owes.get().saturating_add(count).min(at_most(action)),
+                Entry::Occupied(mut debt) => *debt.get_mut() = debt.get().saturating_add(count).min(at_most(action)),
                 Entry::Vacant(_) if is_full => {}
                 Entry::Vacant(place) => drop(place.insert(count.min(at_most(action)))),
             }
@@ -99,12 +99,12 @@ impl Shared {
     /// Has a bucket pay what it owes, with what `pay` finds in it. Returns what it still owes.
     pub(super) fn settle(&self, bucket: Bucket, pay: impl FnOnce(u32) -> u32) -> u32 {
         let mut owed = locked(&self.owed);
-        let Entry::Occupied(mut owes) = owed.entry(bucket) else { return 0 };
-        let left = owes.get().saturating_sub(pay(*owes.get()));
+        let Entry::Occupied(mut debt) = owed.entry(bucket) else { return 0 };
+        let left = debt.get().saturating_sub(pay(*debt.get()));
         if left == 0 {
-            owes.remove();
+            debt.remove();
         } else {
-            *owes.get_mut() = left;
+            *debt.get_mut() = left;
         }
         left
     }
