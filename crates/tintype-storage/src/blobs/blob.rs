@@ -5,12 +5,13 @@ use std::{
     ops::Range,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 
-use super::{BlobFile, BlobsError, FileStream, Object, ObjectStream};
+use super::{BlobFile, BlobsError, FileStream, Location, Object, ObjectStream, PresignedHeaders};
 
 /// A blob that can be read as often as wanted.
 #[derive(Debug, Clone)]
@@ -61,6 +62,26 @@ impl Blob {
         match self {
             Self::File(file) => BlobStream::File(file.stream(range)),
             Self::Object(object) => BlobStream::Object(object.stream(range)),
+        }
+    }
+
+    /// Where it is.
+    pub fn location(&self) -> Option<Location> {
+        match self {
+            Self::File(file) => file.path.file_name()?.to_str().and_then(Location::parse),
+            Self::Object(object) => Some(object.location().clone()),
+        }
+    }
+
+    /// A URL with which anybody can read it for as long as `expires`, in whole seconds, from the store itself; none where
+    /// it is in no store that gives such URLs.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if it cannot be signed.
+    pub async fn presigned(&self, headers: PresignedHeaders, expires: Duration) -> Result<Option<String>, BlobsError> {
+        match self {
+            Self::File(_) => Ok(None),
+            Self::Object(object) => Box::pin(object.presigned(headers, expires)).await.map(Some),
         }
     }
 

@@ -22,7 +22,7 @@ pub use self::{
     growing::{Growing, GrowingStream},
     incoming::{Hashed, Incoming},
     location::Location,
-    objects::{Addressing, Bucket, BucketCredentials, Object, ObjectStream, Objects},
+    objects::{Addressing, Bucket, BucketCredentials, Object, ObjectStream, Objects, PresignedHeaders},
     place::{Left, SILENCE},
     reader::{BlobFile, FileStream},
     store::Blobs,

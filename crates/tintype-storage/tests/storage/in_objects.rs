@@ -26,6 +26,7 @@ pub fn bucket_of(server: &SeaweedFs) -> Bucket {
         name: bucket.name,
         prefix: "a/prefix".to_owned(),
         endpoint: bucket.endpoint,
+        public_endpoint: None,
         region: "us-east-1".to_owned(),
         credentials: BucketCredentials::Key {
             id: bucket.access_key_id.to_owned(),

@@ -33,6 +33,7 @@ mod postgres {
 
 mod files;
 mod objects;
+mod presigned;
 mod shared_folder;
 
 /// The tests of blobs, in a folder.

@@ -11,11 +11,12 @@
 //! before it is. Then it is sent, and recorded only when the store has it.
 
 mod error;
+mod presigned;
 mod stream;
 mod transport;
 mod upload;
 
-pub use self::stream::ObjectStream;
+pub use self::{presigned::PresignedHeaders, stream::ObjectStream};
 
 use std::{collections::HashSet, fmt, fs::File, ops::Range, path::Path, sync::Arc, time::Duration};
 
@@ -42,6 +43,8 @@ pub struct Bucket {
     pub prefix: String,
     /// The URL of the service.
     pub endpoint: String,
+    /// The URL of the service as others know it, for URLs that are given to them; the same if it is not given.
+    pub public_endpoint: Option<String>,
     /// The region that requests are signed for.
     pub region: String,
     /// Who signs them.
@@ -87,6 +90,8 @@ pub struct Objects(Arc<Inner>);
 
 struct Inner {
     store: Operator,
+    /// The same bucket, for URLs that are given to others.
+    presigner: Operator,
     /// Where blobs arrive.
     scratch: Files,
     uploads: Uploads,
@@ -122,25 +127,32 @@ impl Objects {
     }
 
     fn with(bucket: &Bucket, scratch: Files, randomness: Arc<dyn Randomness>) -> Result<Self, BlobsError> {
-        let mut service = S3::default()
-            .bucket(&bucket.name)
-            .root(&format!("/{}", bucket.prefix))
-            .endpoint(&bucket.endpoint)
-            .region(&bucket.region)
-            // The store refuses what was changed on the way.
-            .checksum_algorithm("crc32c");
-        if bucket.addressing == Addressing::Host {
-            service = service.enable_virtual_host_style();
-        }
-        if let BucketCredentials::Key { id, secret } = &bucket.credentials {
-            // Nothing that happens to be in the environment takes the place of what is configured.
-            service = service.access_key_id(id).secret_access_key(secret).disable_config_load().disable_ec2_metadata();
-        }
+        let service = |endpoint: &str| {
+            let mut service = S3::default()
+                .bucket(&bucket.name)
+                .root(&format!("/{}", bucket.prefix))
+                .endpoint(endpoint)
+                .region(&bucket.region)
+                // The store refuses what was changed on the way.
+                .checksum_algorithm("crc32c");
+            if bucket.addressing == Addressing::Host {
+                service = service.enable_virtual_host_style();
+            }
+            if let BucketCredentials::Key { id, secret } = &bucket.credentials {
+                // Nothing that happens to be in the environment takes the place of what is configured.
+                service =
+                    service.access_key_id(id).secret_access_key(secret).disable_config_load().disable_ec2_metadata();
+            }
+            service
+        };
         let runtime = Handle::try_current().map_err(|error| BlobsError::Store(error.to_string()))?;
         let transport = HttpTransporter::new(Transport::new(runtime.clone(), randomness)?);
-        let store = Operator::new(service).map_err(|error| blobs_error(&error, None))?;
-        let store = store.with_context(OperationContext::new().with_http_transport(transport));
-        Ok(Self(Arc::new(Inner { store, scratch, uploads: Uploads::new(), runtime })))
+        let context = OperationContext::new().with_http_transport(transport);
+        let store = Operator::new(service(&bucket.endpoint)).map_err(|error| blobs_error(&error, None))?;
+        let store = store.with_context(context.clone());
+        let public = bucket.public_endpoint.as_ref().unwrap_or(&bucket.endpoint);
+        let presigner = presigned::presigner(service(public), context)?;
+        Ok(Self(Arc::new(Inner { store, presigner, scratch, uploads: Uploads::new(), runtime })))
     }
 
     /// Where blobs arrive.
@@ -258,6 +270,10 @@ impl fmt::Debug for Objects {
 }
 
 impl Object {
+    pub(super) fn location(&self) -> &Location {
+        &self.location
+    }
+
     /// The bytes of `range`. Nothing is asked for before they are wanted.
     pub(super) fn stream(&self, range: Range<u64>) -> ObjectStream {
         ObjectStream::new(self.clone(), range)
