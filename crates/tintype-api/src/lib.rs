@@ -7,6 +7,7 @@
 
 mod appservice;
 mod authentication;
+mod cdn;
 mod client;
 mod edge;
 mod ephemeral;
@@ -19,6 +20,7 @@ mod metrics;
 mod naming;
 mod outcome;
 mod patience;
+mod redirect;
 mod relay;
 mod restrictions;
 mod serve;
@@ -35,7 +37,7 @@ use axum::{
 use ipnet::IpNet;
 use tintype_domain::{Clock, Randomness};
 use tintype_federation::Federation;
-use tintype_repository::Repository;
+use tintype_repository::{CDN_PREFIX, Repository};
 
 use self::relay::Relay;
 
@@ -147,6 +149,9 @@ impl Endpoints {
                 .route(&path("download/{server}/{id}/{name}"), get(legacy::download::get))
                 .route(&path("thumbnail/{server}/{id}"), get(legacy::thumbnail::get))
                 .route(&path("config"), get(client::config::get));
+        }
+        if api.parts.repository.has_cdn() {
+            router = router.route(&format!("{CDN_PREFIX}{{location}}"), get(cdn::get));
         }
         let router = router.merge(appservice::router());
         let finish = |router: Router<Arc<Api>>| {

@@ -9,6 +9,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use tintype_repository::CDN_PREFIX;
+
 /// Endpoints as they are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the names are the labels' values")]
@@ -27,12 +29,16 @@ pub(crate) enum Endpoint {
     copy,
     passed_through,
     appservice,
+    cdn,
     other,
 }
 
 impl Endpoint {
     /// By the path: cheap, and bounded whatever is asked for.
     pub(crate) fn of(path: &str) -> Self {
+        if path.starts_with(CDN_PREFIX) {
+            return Self::cdn;
+        }
         let Some(rest) = path.strip_prefix("/_matrix/") else { return Self::other };
         if rest.starts_with("app/v1/") {
             return Self::appservice;

@@ -50,7 +50,8 @@ pub(crate) fn count(
     }
     let (outcome, stored) = match response.extensions().get() {
         Some(Outcome::Served { stored })
-            if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED =>
+            if response.status().is_success()
+                || matches!(response.status(), StatusCode::NOT_MODIFIED | StatusCode::TEMPORARY_REDIRECT) =>
         {
             (MediaRequestOutcome::Served, Some(*stored))
         }

@@ -66,6 +66,11 @@ static COMMON: LazyLock<HeaderMap> = LazyLock::new(|| {
     headers
 });
 
+/// What every answer about media has, whatever it is.
+pub(crate) fn common_headers() -> &'static HeaderMap {
+    &COMMON
+}
+
 /// Something to serve.
 pub(crate) struct Representation {
     pub(crate) source: Source,

@@ -18,6 +18,7 @@ mod limits;
 mod linked;
 mod object_store;
 mod races;
+mod redirects;
 mod restricted;
 mod serve;
 mod standalone;

@@ -12,6 +12,7 @@ mod attach;
 mod attempt;
 mod authenticate;
 mod background;
+mod cdn;
 mod cluster;
 mod cluster_key;
 mod content;
@@ -31,6 +32,7 @@ mod origin;
 mod rates;
 mod receive;
 mod redact;
+mod redirect;
 mod remote;
 mod remote_thumbnail;
 mod reserve;
@@ -87,6 +89,7 @@ pub use self::{
     arrivals::Arriving,
     attach::{AttachError, AttachRequest, Attached, Forwarded, Verdict},
     authenticate::{Accounts, AuthenticateError, Local},
+    cdn::{CDN_PREFIX, Cdn, CdnError, OpenedForCdn},
     cluster::{Cluster, ClusterError, Lease, Membership, Node, Take},
     cluster_key::ClusterKey,
     content::{Content, GrowingContent, MediaContent},
@@ -100,6 +103,7 @@ pub use self::{
     open::{DownloadRequest, Misses, Missing, OpenError, Opened, OpenedArriving, OpenedMedia},
     rates::{MAX_TAKEN_MESSAGE, MalformedTaken, Rate, RateLimited},
     receive::{BodyError, ReceiveError, Received, Upload, UploadKind},
+    redirect::{Asker, RedirectRules, Redirected, Redirection},
     remote::{FromOrigin, RemoteError},
     reserve::{Reservation, ReserveError, Reserved},
     resume::{Append, UploadProgress},

@@ -7,6 +7,8 @@ use prometheus_client::{
 use tintype_storage::records::Concluded;
 use tintype_storage::records::RoomCounts;
 
+use crate::Asker;
+
 /// Counters of a repository.
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
@@ -48,10 +50,29 @@ pub struct Metrics {
     attachments: Counter,
     attachments_refused: Counter,
     attachments_unknown: Counter,
+    redirected_clients: Counter,
+    redirected_servers: Counter,
 }
 
 impl Metrics {
+    pub(crate) fn redirected(&self, asker: Asker) {
+        match asker {
+            Asker::Client => self.redirected_clients.inc(),
+            Asker::Server => self.redirected_servers.inc(),
+        };
+    }
+
     pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "redirected_clients",
+            "Requests of clients that were answered with another place",
+            self.redirected_clients.clone(),
+        );
+        registry.register(
+            "redirected_servers",
+            "Requests of other servers that were answered with another place",
+            self.redirected_servers.clone(),
+        );
         registry.register("uploads", "Uploads that were stored", self.uploads.clone());
         registry.register_with_unit(
             "uploaded",

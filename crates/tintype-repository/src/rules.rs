@@ -6,7 +6,7 @@ use tintype_domain::{Mxc, OwnedServerName, OwnedUserId, Timestamp};
 use tintype_storage::records::{Naming, Quota};
 use tintype_thumbnails::Limits;
 
-use crate::{Accounts, Rate, WaitingLimits};
+use crate::{Accounts, Rate, RedirectRules, WaitingLimits};
 
 /// A server whose media is kept here.
 #[derive(Debug, Clone)]
@@ -172,6 +172,8 @@ pub struct Rules {
     pub linked: LinkedRules,
     /// Thumbnails.
     pub thumbnails: ThumbnailRules,
+    /// Who is sent to the store, or to a CDN.
+    pub redirect: RedirectRules,
     /// How long what is known of a token is believed.
     pub token_cache_time: Duration,
     /// Memory for records and small bodies, in bytes.

@@ -17,8 +17,8 @@ use tintype_federation::{
 };
 use tintype_homeserver::Homeserver;
 use tintype_repository::{
-    Accounts, Cluster, EphemeralRules, Fate, Freeze, LinkedRules, Local, MediaServer, Membership, Parts, Rates,
-    RemoteRules, RemoteThumbnails, Repository, Rules, ThumbnailRules, WaitingLimits,
+    Accounts, Cdn, Cluster, EphemeralRules, Fate, Freeze, LinkedRules, Local, MediaServer, Membership, Parts, Rates,
+    RedirectRules, Redirected, RemoteRules, RemoteThumbnails, Repository, Rules, ThumbnailRules, WaitingLimits,
 };
 use tintype_storage::{
     blobs::{Blobs, BlobsError, Files, Objects},
@@ -30,6 +30,7 @@ use tokio::runtime::Handle;
 
 use crate::config::{
     self, ByteSize, Config, DatabaseUrl, Duration as ConfigDuration, FreezeAt, Limit, PostgresUrl, Proposal, Rate,
+    Redirect,
 };
 
 /// Creates the folder so that only its owner can look into it: small media is in the database's file.
@@ -326,9 +327,30 @@ fn rules(config: &Config) -> Rules {
             },
             max_sizes: u32::try_from(thumbnails.max_sizes_per_media.get()).unwrap_or(u32::MAX),
         },
+        redirect: redirects(config),
         token_cache_time: config.authentication.cache_time.get(),
         cache_bytes: config.cache.memory.bytes(),
         cache_time: config.cache.time.get(),
+    }
+}
+
+/// Who is sent elsewhere for media, and where.
+fn redirects(config: &Config) -> RedirectRules {
+    let blobs = &config.blobs;
+    let cdn = match (&blobs.cdn.base_url, &blobs.cdn.secret) {
+        (Some(url), Some(secret)) => Some(Cdn::new(url.as_str(), secret.expose().as_bytes())),
+        _ => None,
+    };
+    RedirectRules {
+        redirected: match blobs.redirect {
+            Redirect::Never => Redirected::Never,
+            Redirect::Clients => Redirected::Clients,
+            Redirect::Federation => Redirected::Federation,
+            Redirect::Always => Redirected::Always,
+        },
+        min_size: blobs.redirect_min_size.bytes(),
+        expires: blobs.redirect_expires.get(),
+        cdn,
     }
 }
 

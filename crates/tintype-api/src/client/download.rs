@@ -26,6 +26,7 @@ use crate::{
     media_path::MediaPath,
     outcome::Outcome,
     patience::Patience,
+    redirect::{Redirects, redirect},
     relay::{Place, answer_of_node},
     serve::{NOT_KEPT, PRIVATE, Representation, Source, cache_control, entity_tag, respond},
 };
@@ -37,7 +38,7 @@ const FIXED: usize = 5;
 pub(crate) async fn get(State(api): State<Arc<Api>>, head: Head) -> Result<Response, MatrixError> {
     let caller = api.caller(&head).await?;
     let path = MediaPath::parse(head.request.uri(), FIXED)?;
-    download(&api, &caller, path, &head, FromOrigin::Fetched, PRIVATE).await
+    download(&api, &caller, path, &head, FromOrigin::Fetched, PRIVATE, Redirects::Expected).await
 }
 
 /// Serves media to any caller: what is stored, what is arriving, and what arrives before the caller's patience ends.
@@ -48,6 +49,7 @@ pub(crate) async fn download(
     head: &Head,
     from_origin: FromOrigin,
     otherwise: HeaderValue,
+    redirects: Redirects,
 ) -> Result<Response, MatrixError> {
     let patience = Patience::of(head)?;
     let wanted = wanted(head);
@@ -66,13 +68,18 @@ pub(crate) async fn download(
             Opened::Stored(media) => {
                 let record = media.record();
                 stored = record.created_at;
-                Representation {
+                let representation = Representation {
                     etag: entity_tag(&record.sha256),
                     content_type: content_type(&record.content_type),
                     disposition: disposition(&path, &record.content_type, record.filename.as_deref()),
                     cache_control: cache_control(record.lifetime, &record.audience, otherwise.clone()),
                     source: Source::Known(media.content.clone(), record.size),
+                };
+                let whose = (record.lifetime, &record.audience);
+                if let Some(elsewhere) = redirect(api, &head.request, redirects, whose, &representation).await {
+                    return Ok(Outcome::Served { stored }.noted(elsewhere));
                 }
+                representation
             }
             Opened::Arriving(opened) => {
                 let Arriving { content_type: declared, filename, attempt, .. } = &*opened.arriving;

@@ -18,6 +18,7 @@ use crate::{
     media_path::MediaPath,
     outcome::Outcome,
     patience::Patience,
+    redirect::{Redirects, redirect},
     relay::{Place, answer_of_node},
     serve::{PRIVATE, Representation, Source, cache_control, entity_tag, respond},
 };
@@ -29,7 +30,7 @@ const FIXED: usize = 5;
 pub(crate) async fn get(State(api): State<Arc<Api>>, head: Head) -> Result<Response, MatrixError> {
     let caller = api.caller(&head).await?;
     let path = MediaPath::parse(head.request.uri(), FIXED)?;
-    thumbnail(&api, &caller, path, &head, FromOrigin::Fetched, PRIVATE).await
+    thumbnail(&api, &caller, path, &head, FromOrigin::Fetched, PRIVATE, Redirects::Expected).await
 }
 
 /// Serves a thumbnail to any caller.
@@ -40,6 +41,7 @@ pub(crate) async fn thumbnail(
     head: &Head,
     from_origin: FromOrigin,
     otherwise: HeaderValue,
+    redirects: Redirects,
 ) -> Result<Response, MatrixError> {
     let query = head.request.uri().query();
     let wanted = thumbnail_request(query)?;
@@ -61,6 +63,10 @@ pub(crate) async fn thumbnail(
             cache_control: cache_control(thumbnail.lifetime, &thumbnail.audience, otherwise.clone()),
             source: Source::Known(thumbnail.content, thumbnail.size),
         };
+        let whose = (thumbnail.lifetime, &thumbnail.audience);
+        if let Some(elsewhere) = redirect(api, &head.request, redirects, whose, &representation).await {
+            return Ok(Outcome::Served { stored: thumbnail.created_at }.noted(elsewhere));
+        }
         match respond(&head.request, &representation, &*api.parts.randomness).await {
             Ok(response) => return Ok(Outcome::Served { stored: thumbnail.created_at }.noted(response)),
             Err(error) => {

@@ -12,10 +12,17 @@ use axum::{
 use tintype_domain::{Audience, Lifetime, MediaId, Mxc, OwnedServerName, Requester};
 use tintype_federation::{MediaHead, MixedEncoder, SignedRequest, XMatrix};
 use tintype_http::path::{decode_segment, segments};
-use tintype_repository::{Caller, Content, GrowingContent};
+use tintype_repository::{Asker, Caller, Content, GrowingContent};
 use tintype_storage::blobs::BlobsError;
 
-use crate::{Api, edge::Head, error::MatrixError, restrictions, serve::Pieces};
+use crate::{
+    Api,
+    edge::Head,
+    error::MatrixError,
+    redirect::elsewhere,
+    restrictions,
+    serve::{PRIVATE, Pieces},
+};
 
 /// Who asks whom.
 pub(crate) struct Asking {
@@ -77,7 +84,8 @@ pub(crate) enum Media {
     Unknown(GrowingContent),
 }
 
-/// `multipart/mixed` with what is said of the media, and the media.
+/// `multipart/mixed` with what is said of the media, and the media, or where it is: a server is never redirected as a
+/// client is (MSC3916, part 6).
 ///
 /// # Errors
 /// [`BlobsError`] if the bytes cannot be read.
@@ -96,6 +104,15 @@ pub(crate) async fn mixed(
     };
     let mut metadata = api.parts.msc4425.metadata(lifetime);
     restrictions::describe(api.parts.msc3911, audience, &mut metadata);
+    if let Media::Known(content, length) = &media {
+        // What the URL is answered with is not to be kept on the way there either.
+        let labels = [content_type, disposition, &PRIVATE];
+        if let Some(there) = elsewhere(api, Asker::Server, (lifetime, audience), content, *length, labels).await {
+            let body = encoder.location(&metadata, &there.url);
+            let length = body.len() as u64;
+            return Ok(answer(&encoder, Body::from(body), Some(length)));
+        }
+    }
     let head = encoder.head(
         &metadata,
         &MediaHead {
@@ -111,14 +128,18 @@ pub(crate) async fn mixed(
     };
     let remaining = length.map(|length| head.len() as u64 + length + encoder.tail().len() as u64);
     let body = Pieces::new([head.into(), bytes, encoder.tail().into()], remaining);
-    let mut response = Response::new(Body::new(body));
+    Ok(answer(&encoder, Body::new(body), remaining))
+}
+
+fn answer(encoder: &MixedEncoder, body: Body, length: Option<u64>) -> Response {
+    let mut response = Response::new(body);
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, encoder.content_type());
     // Nobody on the way may answer the next one, who has to sign as well.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(length) = remaining {
+    if let Some(length) = length {
         headers.insert(header::CONTENT_LENGTH, length.into());
     }
-    Ok(response)
+    response
 }

@@ -24,7 +24,7 @@ use tintype_federation::{
 };
 use tintype_repository::{
     Accounts, Cluster, EphemeralRules, Fate, Freeze, LinkedRules, Local, MediaServer, Membership, NodeId, Parts, Rate,
-    Rates, RemoteRules, RemoteThumbnails, Repository, Rules, ThumbnailRules, WaitingLimits,
+    Rates, RedirectRules, RemoteRules, RemoteThumbnails, Repository, Rules, ThumbnailRules, WaitingLimits,
 };
 use tintype_storage::{
     blobs::Files,
@@ -270,6 +270,7 @@ pub fn rules() -> Rules {
             max_sizes: 10,
         },
         token_cache_time: Duration::from_mins(1),
+        redirect: RedirectRules::never(),
         cache_bytes: 1024 * 1024,
         cache_time: Duration::from_mins(1),
     }

@@ -12,6 +12,7 @@ mod kept;
 mod old_endpoints;
 mod ourselves;
 mod parting;
+mod redirects;
 mod serving;
 mod thumbnails;
 

@@ -28,7 +28,7 @@ use tokio::{runtime::Handle, time::timeout};
 use super::*;
 use crate::{
     Accounts, Append, EphemeralRules, Fate, Freeze, Hop, LinkedRules, Local, MediaServer, Parts, Rate, Rates,
-    RemoteRules, RemoteThumbnails, Rules, ThumbnailRules, UploadKind, UploadProgress, WaitingLimits,
+    RedirectRules, RemoteRules, RemoteThumbnails, Rules, ThumbnailRules, UploadKind, UploadProgress, WaitingLimits,
 };
 
 /// How long something may take that has to happen: long enough for any machine, and waited for only by a failure.
@@ -99,6 +99,7 @@ pub(crate) fn rules() -> Rules {
             left_rooms_grace: Duration::ZERO,
         },
         thumbnails: ThumbnailRules { threads: NonZeroUsize::new(1), queue: 1, limits: Limits::default(), max_sizes: 1 },
+        redirect: RedirectRules::never(),
         token_cache_time: Duration::from_secs(1),
         cache_bytes: 1024 * 1024,
         cache_time: Duration::from_mins(1),

@@ -87,7 +87,7 @@ impl TestServer {
     /// Starts a server that other servers of this test can reach under a name of its own, `PREFIX.localhost:PORT`: with
     /// TLS there, and without TLS on another port for its clients. It trusts the certificates of its kind, and connects
     /// to loopback addresses, unless `federation.allow_addresses` says where else. The configuration is laid beside that:
-    /// keys with dots, no tables.
+    /// keys with dots, no tables; `{port}` in it is the port with TLS.
     ///
     /// # Panics
     /// As [`with`](Self::with) does.
@@ -104,6 +104,7 @@ impl TestServer {
         let port = port::free();
         let hosts = prefixes.iter().map(|prefix| format!("{prefix}.localhost")).collect::<Vec<_>>();
         let names = hosts.iter().map(|host| format!("{{ name = '{host}:{port}' }}")).collect::<Vec<_>>();
+        let config = config.replace("{port}", &port.to_string());
         let certificate = Certificate::of(&hosts.iter().map(String::as_str).collect::<Vec<_>>());
         certificate.write(folder.path()).expect("the certificate can be written");
         fs::write(folder.path().join(AUTHORITY_FILE), tls::authority_pem()).expect("the authority can be written");

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use tintype_storage::blobs::{Addressing, Bucket, BucketCredentials};
 use url::{Host, Url};
 
+use super::cdn::CdnConfig;
 use super::report::Report;
-use super::values::{BlobsUrl, ByteSize, Secret, path, web_url};
+use super::values::{BlobsUrl, ByteSize, Duration, Secret, path, web_url};
 
 /// What most services that are not Amazon's sign for.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -44,6 +45,34 @@ pub struct BlobsConfig {
     pub secret_access_key_file: Option<PathBuf>,
     /// Whether the bucket is in the path of S3 URLs rather than in their host.
     pub path_style: bool,
+    /// Who is sent to the S3 service, or to the CDN, for media that anybody may see: "never", "clients", "federation" or
+    /// "always".
+    pub redirect: Redirect,
+    /// Media smaller than this is served from here.
+    pub redirect_min_size: ByteSize,
+    /// How long such a URL holds, at most.
+    pub redirect_expires: Duration,
+    /// The URL of the S3 service for clients and other servers, if they reach it by another one.
+    #[serde(deserialize_with = "web_url::base")]
+    #[schemars(with = "Option<String>")]
+    pub redirect_endpoint: Option<Url>,
+    /// A CDN in front of this server.
+    pub cdn: CdnConfig,
+}
+
+/// Who is sent elsewhere for media.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Redirect {
+    /// Nobody.
+    Never,
+    /// Users.
+    Clients,
+    /// Other servers.
+    Federation,
+    /// Both.
+    Always,
 }
 
 /// Who signs requests to S3.
@@ -71,6 +100,11 @@ impl Default for BlobsConfig {
             secret_access_key: None,
             secret_access_key_file: None,
             path_style: false,
+            redirect: Redirect::Never,
+            redirect_min_size: ByteSize::kib(256),
+            redirect_expires: Duration::from_secs(5 * 60),
+            redirect_endpoint: None,
+            cdn: CdnConfig::default(),
         }
     }
 }
@@ -81,6 +115,7 @@ impl BlobsConfig {
         report.read_secret("blobs.access_key_id", &mut self.access_key_id, file);
         let file = self.secret_access_key_file.as_deref();
         report.read_secret("blobs.secret_access_key", &mut self.secret_access_key, file);
+        self.cdn.read_secrets(report);
     }
 
     pub(super) fn check(&self, report: &mut Report) {
@@ -90,6 +125,21 @@ impl BlobsConfig {
         }
         if let BlobsUrl::S3 { .. } = self.url {
             self.check_s3(report);
+        }
+        self.check_redirect(report);
+        self.cdn.check(report);
+    }
+
+    fn check_redirect(&self, report: &mut Report) {
+        const LEAST: u64 = 10;
+        const MOST: u64 = 24 * 60 * 60;
+        if !(LEAST..=MOST).contains(&self.redirect_expires.get().as_secs()) {
+            report.error("blobs.redirect_expires", "has to be between 10s and 24h");
+        }
+        let in_folder = self.url.folder().is_some();
+        if self.redirect != Redirect::Never && in_folder && self.cdn.base_url.is_none() {
+            report
+                .error("blobs.redirect", "needs a [blobs.cdn] where media is in a folder: there is nobody else to ask");
         }
     }
 
@@ -107,25 +157,30 @@ impl BlobsConfig {
                 _ => {}
             }
         }
-        let Some(endpoint) = &self.endpoint else {
-            if self.region.is_none() {
-                report.error("blobs.region", "is needed for Amazon's S3; of another service give the endpoint");
-            }
-            return;
-        };
-        if !matches!(endpoint.path(), "" | "/") {
-            report.error("blobs.endpoint", "has a path; the bucket is named by the url, \"s3://bucket/prefix\"");
+        self.check_url("redirect_endpoint", self.redirect_endpoint.as_ref(), report);
+        self.check_url("endpoint", self.endpoint.as_ref(), report);
+        if self.endpoint.is_none() && self.region.is_none() {
+            report.error("blobs.region", "is needed for Amazon's S3; of another service give the endpoint");
         }
-        if !self.path_style && !matches!(endpoint.host(), Some(Host::Domain(name)) if name != "localhost") {
+    }
+
+    fn check_url(&self, name: &str, url: Option<&Url>, report: &mut Report) {
+        let Some(url) = url else { return };
+        if !matches!(url.path(), "" | "/") {
+            report
+                .error(&format!("blobs.{name}"), "has a path; the bucket is named by the url, \"s3://bucket/prefix\"");
+        }
+        if !self.path_style && !matches!(url.host(), Some(Host::Domain(name)) if name != "localhost") {
             report
                 .error("blobs.path_style", "must be true: a bucket cannot be part of an address, only of a host name");
         }
     }
 
-    /// A line for each key that has no effect with the store that is configured.
+    /// A line for each key that has no effect with the store that is configured, or not all the effect that is expected.
     pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = self.notes_on_redirects();
         if let BlobsUrl::S3 { .. } = self.url {
-            return Vec::new();
+            return notes;
         }
         let set = [
             ("endpoint", self.endpoint.is_some()),
@@ -134,9 +189,32 @@ impl BlobsConfig {
             ("access_key_id", self.access_key_id.is_some()),
             ("secret_access_key", self.secret_access_key.is_some()),
             ("path_style", self.path_style),
+            ("redirect_endpoint", self.redirect_endpoint.is_some()),
         ];
         let set = set.into_iter().filter(|(_, is_set)| *is_set);
-        set.map(|(name, _)| format!("blobs.{name} has no effect: the url is a folder's")).collect()
+        notes.extend(set.map(|(name, _)| format!("blobs.{name} has no effect: the url is a folder's")));
+        notes
+    }
+
+    fn notes_on_redirects(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.redirect == Redirect::Never {
+            if self.cdn.base_url.is_some() {
+                notes.push("blobs.cdn has no effect: blobs.redirect is \"never\"".to_owned());
+            }
+            return notes;
+        }
+        if self.cdn.base_url.is_some() && self.redirect_endpoint.is_some() {
+            notes.push("blobs.redirect_endpoint has no effect: everybody is sent to blobs.cdn".to_owned());
+        }
+        let store = || self.redirect_endpoint.as_ref().or(self.endpoint.as_ref());
+        if self.cdn.base_url.as_ref().or_else(store).is_some_and(|url| url.scheme() != "https") {
+            // Pages that came by https do not load what does not, and other servers do not either.
+            notes.push(
+                "blobs.redirect leads to a URL without https, where browsers and other servers do not go".to_owned(),
+            );
+        }
+        notes
     }
 
     /// The bucket, if blobs are in one.
@@ -156,6 +234,7 @@ impl BlobsConfig {
             name: bucket.clone(),
             prefix: prefix.clone(),
             endpoint,
+            public_endpoint: self.redirect_endpoint.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
             region,
             credentials,
             addressing: if self.path_style { Addressing::Path } else { Addressing::Host },

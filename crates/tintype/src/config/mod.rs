@@ -8,6 +8,7 @@ mod asynchronous;
 mod authentication;
 mod blobs;
 mod cache;
+mod cdn;
 mod cluster;
 mod database;
 mod ephemeral;
@@ -39,8 +40,9 @@ use tintype_domain::ServerName;
 
 pub use asynchronous::AsyncConfig;
 pub use authentication::AuthenticationConfig;
-pub use blobs::{BlobsConfig, BlobsCredentials};
+pub use blobs::{BlobsConfig, BlobsCredentials, Redirect};
 pub use cache::CacheConfig;
+pub use cdn::CdnConfig;
 pub use cluster::ClusterConfig;
 pub use database::DatabaseConfig;
 pub use ephemeral::EphemeralConfig;
