@@ -10,6 +10,7 @@ mod voice;
 mod word;
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
@@ -116,6 +117,8 @@ struct Shared {
     /// The number of this node; another one after it was declared dead.
     me: AtomicI64,
     others: Mutex<Vec<Node>>,
+    /// Leases of this node that are being given back.
+    giving_back: watch::Sender<HashSet<String>>,
     voice: Voice,
     hearing: Hearing,
     /// Counts how often a node was gone that had been there.
@@ -149,6 +152,7 @@ impl Cluster {
             runtime: Handle::current(),
             me: AtomicI64::new(0),
             others: Mutex::default(),
+            giving_back: watch::Sender::default(),
             voice: Voice::default(),
             hearing: Hearing::new(),
             gone: watch::Sender::default(),
@@ -210,6 +214,10 @@ impl Cluster {
     /// # Errors
     /// [`RecordsError`] if the database fails, or this node was declared dead.
     pub async fn take(&self, name: &str) -> Result<Take, RecordsError> {
+        // What this node gives back it would otherwise lose after it has taken it again.
+        let mut giving_back = self.0.giving_back.subscribe();
+        // Its sender lives as long as this.
+        let _ = giving_back.wait_for(|names| !names.contains(name)).await;
         loop {
             let node = self.node();
             match self.0.records.take_lease(name, node).await? {
@@ -305,10 +313,12 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let (shared, name, node) = (Arc::clone(&self.cluster.0), std::mem::take(&mut self.name), self.node);
+        shared.giving_back.send_modify(|names| drop(names.insert(name.clone())));
         self.cluster.0.runtime.spawn(async move {
             if let Err(error) = shared.records.release_lease(&name, node).await {
                 tracing::debug!(%error, name, "a lease could not be given back");
             }
+            shared.giving_back.send_modify(|names| drop(names.remove(&name)));
         });
     }
 }

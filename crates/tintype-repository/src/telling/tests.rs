@@ -283,6 +283,19 @@ async fn what_a_silent_node_held_is_free_when_it_was_silent_for_too_long() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_gives_back_and_takes_again_is_its_own() {
+    let nodes = Nodes::new().await;
+    let (a, b) = (nodes.a.cluster().unwrap(), nodes.b.cluster().unwrap());
+    for _ in 0..200 {
+        drop(a.take("something").await.unwrap());
+
+        let _lease = a.take("something").await.unwrap();
+
+        assert!(matches!(b.take("something").await.unwrap(), crate::Take::Of(_)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_node_sweeps_for_all_and_another_one_when_it_is_gone() {
     let clock = Arc::new(ManualClock::new(Timestamp(1_000_000)));
     let nodes = Nodes::at(Arc::<ManualClock>::clone(&clock)).await;
