@@ -38,12 +38,19 @@ impl Folder {
     pub fn path(&self) -> &Path {
         &self.0
     }
+
+    /// Lets it stay, as after a failure.
+    pub fn keep(&self) {
+        let _ = fs::write(self.0.join(FAILED), "");
+    }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let _ = fs::write(self.0.join(FAILED), "");
+            self.keep();
+        }
+        if self.0.join(FAILED).exists() {
             eprintln!("kept: {}", self.0.display());
         } else {
             let _ = fs::remove_dir_all(&self.0);

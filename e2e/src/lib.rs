@@ -11,6 +11,7 @@ pub mod caddy;
 pub mod certificates;
 pub mod conversation;
 pub mod dialogue;
+pub mod dice;
 pub mod exchange;
 pub mod federation;
 pub mod fickle;

@@ -117,6 +117,27 @@ impl Process {
         Killer(process_id(self.child.as_ref().expect("it has not been stopped")))
     }
 
+    /// Stops it where it is (SIGSTOP), as a machine does that hangs.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on (SIGCONT).
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("it has not been stopped");
+        let _ = kill_process_group(process_id(child), signal);
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        let child = self.child.as_mut().expect("it has not been stopped");
+        child.try_wait().expect("a child can be waited for").is_some()
+    }
+
     /// Kills the program (SIGKILL), as a power cut would, and waits until it is gone.
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("a program is killed once");

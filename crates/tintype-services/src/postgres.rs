@@ -108,6 +108,31 @@ impl Postgres {
         format!("postgres://{USER}@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// What a query on one of its databases answers: each row, with `|` between its columns.
+    ///
+    /// # Errors
+    /// What PostgreSQL says.
+    pub fn rows(&self, database: &str, query: &str) -> Result<Vec<String>> {
+        let mut psql = Command::new(self.programs.join("psql"));
+        psql.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", USER, "-d", database]).args([
+            "--no-psqlrc",
+            "--tuples-only",
+            "--no-align",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+            query,
+        ]);
+        let output = psql.stdin(Stdio::null()).output()?;
+        ensure!(output.status.success(), "{query}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?.lines().filter(|row| !row.is_empty()).map(ToOwned::to_owned).collect())
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Stops the server: whoever is connected is cut, and nobody can connect.
     pub fn stop(&mut self) {
         self.running = None;

@@ -14,7 +14,7 @@ use reqwest::{RequestBuilder, StatusCode};
 use tokio::time;
 
 use crate::{
-    dice::Dice,
+    dice::{Dice, fate_of},
     stage::{Events, Stage},
 };
 
@@ -94,13 +94,13 @@ impl Run {
         };
         let kind = if dice.percent(25) { Kind::Avatar } else { Kind::Message };
         let name = transaction();
-        let fate = dice.fate();
+        let fate = fate_of(&mut dice);
         run.attempt(stage, (kind, &name), fate, &mut dice).await;
         for _ in 0..dice.below(4) {
             match dice.below(4) {
                 0 => run.attempt_elsewhere(stage).await,
                 1 => {
-                    let fate = dice.fate();
+                    let fate = fate_of(&mut dice);
                     run.attempt(stage, (kind, &name), fate, &mut dice).await;
                 }
                 2 if kind == Kind::Message => run.attempt_with_other_media(stage, &name).await,
