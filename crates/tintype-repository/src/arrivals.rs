@@ -126,11 +126,16 @@ impl Arrivals {
         forget_unneeded(&mut self.entries(), mxc);
     }
 
-    /// The server stops, and nobody will go on here: all readers that are held are let go.
+    /// The server stops, and nobody will go on here; or it is not known whether somebody went on elsewhere: all readers that
+    /// are held are let go.
     pub(crate) fn give_up_all(&self) {
-        for entry in self.entries().values_mut().filter(|entry| entry.is_held()) {
-            entry.break_off();
-        }
+        self.entries().retain(|_, entry| {
+            let is_held = entry.is_held();
+            if is_held {
+                entry.break_off();
+            }
+            !is_held
+        });
     }
 
     /// It is recorded: readers get its end.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tintype_domain::Mxc;
 use tintype_storage::records::{
-    Claim, ClaimOutcome, ClaimPartial, Partial, RecordsError, Release, ReleasePartial, Reservation,
+    Claim, ClaimOutcome, ClaimPartial, Partial, RecordsError, Release, ReleaseOutcome, ReleasePartial, Reservation,
 };
 
 use crate::{Caller, FulfilError, Repository, arrivals::Running, receive::uploader};
@@ -116,12 +116,23 @@ impl Held {
             let inner = &repository.0;
             let mxc = release.mxc.clone();
             // Without this nobody could ever use the URI, so it is tried until it succeeds.
-            while let Err(error) = inner.records.release(release.clone()).await {
-                if matches!(error, RecordsError::Closed) || inner.background.is_closing() {
-                    return;
+            let outcome = loop {
+                match inner.records.release(release.clone()).await {
+                    Ok(outcome) => break outcome,
+                    Err(RecordsError::Closed) => return,
+                    Err(_) if inner.background.is_closing() => return,
+                    Err(error) => {
+                        tracing::warn!(%error, media = %mxc, "a reservation could not be given back; it is tried again");
+                        tokio::time::sleep(RETRY).await;
+                    }
                 }
-                tracing::warn!(%error, media = %mxc, "a reservation could not be given back; it is tried again");
-                tokio::time::sleep(RETRY).await;
+            };
+            if outcome == ReleaseOutcome::Lost {
+                // Others may have brought the upload since: nobody is to read, or to wait for, what came here.
+                inner.arrivals.broke_off(&mxc);
+                if let ReleasePartial::Set(Some(lost)) = &release.partial {
+                    repository.discard_partial(&lost.name).await;
+                }
             }
             // Those who wait go on waiting, unless its time comes while they do.
             if expires_at <= inner.clock.now() + inner.rules.max_wait {

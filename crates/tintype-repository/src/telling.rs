@@ -180,6 +180,8 @@ impl Inner {
         self.media.invalidate_all();
         self.thumbnails.invalidate_all();
         self.endings.note_all();
+        // What readers are held for may be stored by now, or brought anew, at another node.
+        self.arrivals.give_up_all();
         self.look_again();
     }
 

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tempfile::TempDir;
 use tintype_domain::{ManualClock, OsRandomness, Requester, ServerName, User, UserId};
@@ -427,6 +427,38 @@ async fn a_continuation_somewhere_else_leaves_what_was_kept() {
     assert_eq!(installation.progress(&mxc).await.unwrap(), kept(&installation, 32));
     installation.append(&mxc, 32, Completion::Complete, pieces(&["!"])).await.unwrap();
     assert_eq!(installation.progress(&mxc).await.unwrap(), UploadProgress::Stored { size: 33 });
+}
+
+#[tokio::test]
+async fn nobody_is_held_for_an_upload_whose_node_was_taken_for_dead() {
+    let installation = Installation::new().await;
+    let mxc = installation.reserve().await;
+    let inner = Arc::clone(&installation.repository.0);
+    // As the other nodes do it while this one is paused; then the client is gone.
+    let death = stream::once(async move {
+        inner.records.release_all().await.unwrap();
+        Err(BodyError::Broken("the client is gone".to_owned()))
+    });
+
+    let outcome = installation.put(&mxc, RESUMABLE, pieces(BODY).chain(Box::pin(death))).await;
+
+    assert!(outcome.is_err(), "{outcome:?}");
+    assert!(installation.repository.0.arrivals.arriving(&mxc).is_none());
+    assert_eq!(installation.partial_files(), 0);
+    assert_eq!(installation.progress(&mxc).await.unwrap(), kept(&installation, 0));
+}
+
+#[tokio::test]
+async fn nobody_is_held_any_more_when_words_may_have_been_missed() {
+    let installation = Installation::new().await;
+    let mxc = installation.reserve().await;
+    installation.put(&mxc, RESUMABLE, broken("what an earlier request has left")).await.unwrap_err();
+    assert!(installation.repository.0.arrivals.arriving(&mxc).is_some());
+
+    installation.repository.0.forget_everything();
+
+    assert!(installation.repository.0.arrivals.arriving(&mxc).is_none());
+    assert_eq!(installation.progress(&mxc).await.unwrap(), kept(&installation, 32));
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ pub use self::{
     remote::{EvictRemote, Evicted, InsertRemote, RemoteKey, RemoteResponse, RemoteSource, RemoteUsage},
     reservations::{
         Claim, ClaimOutcome, ClaimPartial, Expired, Fulfil, InsertReservation, MediaKind, Partial, Release,
-        ReleasePartial, Reservation, ReserveOutcome,
+        ReleaseOutcome, ReleasePartial, Reservation, ReserveOutcome,
     },
     room_states::{ApplyState, StateOutcome},
     rooms::{Interval, Member, Membership, Presence, RoomCounts, RoomToRead},
@@ -124,6 +124,9 @@ pub enum RecordsError {
     /// The server is shutting down.
     #[error("the database is closed")]
     Closed,
+    /// This node was declared dead, and is to enter anew. Nothing was written.
+    #[error("this node was taken for dead, and is about to enter anew")]
+    TakenForDead,
     /// It is SQLite, which one node has for itself.
     #[error("this database has no nodes: it is one server's own")]
     NoNodes,

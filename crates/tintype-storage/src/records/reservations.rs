@@ -152,6 +152,16 @@ pub enum ReleasePartial {
     Set(Option<Partial>),
 }
 
+/// Whether a reservation was given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReleaseOutcome {
+    /// Now, or by the same request before.
+    GivenBack,
+    /// The request did not hold it any more: its node was taken for dead, or the media was deleted. Nothing that it brought
+    /// is recorded.
+    Lost,
+}
+
 /// Records the upload, in place of its reservation.
 #[derive(Debug, Clone)]
 pub struct Fulfil {
@@ -229,11 +239,11 @@ impl Records {
         self.write(ClaimHere { claim, node: self.me() }).await
     }
 
-    /// Gives a reservation back. It is no error if the request does not hold it any more.
+    /// Gives a reservation back.
     ///
     /// # Errors
     /// [`RecordsError`] if the database fails.
-    pub async fn release(&self, release: Release) -> Result<(), RecordsError> {
+    pub async fn release(&self, release: Release) -> Result<ReleaseOutcome, RecordsError> {
         self.write(release).await
     }
 
@@ -442,31 +452,48 @@ impl Claim {
 }
 
 impl Statement for Release {
-    type Output = ();
+    type Output = ReleaseOutcome;
 
-    async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
-        if let ReleasePartial::Set(partial) = &self.partial {
-            return set_partial(connection, &self.mxc, self.holder, partial.as_ref(), None).await;
+    async fn run(&self, connection: &mut Connection) -> Result<ReleaseOutcome, RecordsError> {
+        let released = match &self.partial {
+            ReleasePartial::Set(partial) => {
+                set_partial(connection, &self.mxc, self.holder, partial.as_ref(), None).await?
+            }
+            ReleasePartial::Keep => {
+                query("UPDATE reservations SET holder = NULL WHERE server_name = $1 AND media_id = $2 AND holder = $3")
+                    .bind(self.mxc.server_name.as_str())
+                    .bind(self.mxc.media_id.as_str())
+                    .bind(self.holder)
+                    .execute(&mut *connection)
+                    .await?
+                    .rows_affected()
+            }
+        };
+        if released > 0 {
+            return Ok(ReleaseOutcome::GivenBack);
         }
-        query("UPDATE reservations SET holder = NULL WHERE server_name = $1 AND media_id = $2 AND holder = $3")
-            .bind(self.mxc.server_name.as_str())
-            .bind(self.mxc.media_id.as_str())
-            .bind(self.holder)
-            .execute(connection)
-            .await?;
-        Ok(())
+        // The answer to an earlier try may have been lost: then so much is recorded, or more by now. Its name alone says
+        // nothing, since that is recorded with the claim.
+        let ReleasePartial::Set(Some(partial)) = &self.partial else { return Ok(ReleaseOutcome::Lost) };
+        let kept: Option<(i64,)> =
+            query_as("SELECT expires_at FROM reservations WHERE partial = $1 AND partial_size >= $2")
+                .bind(partial.name.as_str())
+                .bind(signed(partial.size))
+                .fetch_optional(connection)
+                .await?;
+        Ok(if kept.is_some() { ReleaseOutcome::GivenBack } else { ReleaseOutcome::Lost })
     }
 }
 
-/// Records what is kept of an upload, and who brings it from now on.
+/// Records what is kept of an upload, and who brings it from now on. Returns how many reservations that was: one, or none.
 async fn set_partial(
     connection: &mut Connection,
     mxc: &Mxc,
     held_by: i64,
     partial: Option<&Partial>,
     holder: Option<i64>,
-) -> Result<(), RecordsError> {
-    query(
+) -> Result<u64, RecordsError> {
+    let set = query(
         "UPDATE reservations SET holder = $1, partial = $2, partial_size = $3, length = $4, content_type = $5,
          filename = $6 WHERE server_name = $7 AND media_id = $8 AND holder = $9",
     )
@@ -481,7 +508,7 @@ async fn set_partial(
     .bind(held_by)
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(set.rows_affected())
 }
 
 impl Statement for Fulfil {

@@ -8,7 +8,8 @@ use tintype_storage::{
     blobs::PartialName,
     records::{
         Body, Claim, ClaimOutcome, ClaimPartial, Expired, Fulfil, InsertMedia, InsertOutcome, InsertReservation,
-        MediaKind, NewAudience, NewBlob, NewLifetime, Partial, Quota, Records, Release, ReleasePartial, ReserveOutcome,
+        MediaKind, NewAudience, NewBlob, NewLifetime, Partial, Quota, Records, Release, ReleaseOutcome, ReleasePartial,
+        ReserveOutcome,
     },
 };
 
@@ -34,8 +35,8 @@ impl Database {
         self.records.claim(claim(id, now, holder, ClaimPartial::Keep)).await.unwrap()
     }
 
-    async fn release(&self, id: &str, holder: i64, partial: Option<Partial>) {
-        self.records.release(Release { mxc: mxc(id), holder, partial: ReleasePartial::Set(partial) }).await.unwrap();
+    async fn release(&self, id: &str, holder: i64, partial: Option<Partial>) -> ReleaseOutcome {
+        self.records.release(Release { mxc: mxc(id), holder, partial: ReleasePartial::Set(partial) }).await.unwrap()
     }
 }
 
@@ -130,14 +131,27 @@ async fn who_does_not_hold_a_reservation_changes_nothing() {
     database.reserve("one", 100).await;
     assert!(is_claimed(&database.claim("one", 0, 1).await));
 
-    database.release("one", 2, Some(partial(7))).await;
+    let released = database.release("one", 2, Some(partial(7))).await;
     let fulfilled = database.records.fulfil(fulfil("one", 2, Quota::UNLIMITED)).await.unwrap();
 
-    assert_eq!(fulfilled, None);
+    assert_eq!((released, fulfilled), (ReleaseOutcome::Lost, None));
     let found = database.records.find_reservation(&mxc("one")).await.unwrap().unwrap();
     assert!(found.held && found.partial.is_none());
     assert_eq!(database.records.find_media(&mxc("one")).await.unwrap(), None);
     assert_eq!(database.records.usage(&user("@alice:example.org")).await.unwrap().media, 0);
+}
+
+#[tokio::test]
+async fn who_did_not_hear_that_a_reservation_was_given_back_may_do_so_again() {
+    let database = Database::new().await;
+    database.reserve("one", 100).await;
+    assert!(is_claimed(&database.claim("one", 0, 1).await));
+    let kept = partial(7);
+
+    let first = database.release("one", 1, Some(kept.clone())).await;
+    let again = database.release("one", 1, Some(kept)).await;
+
+    assert_eq!([first, again], [ReleaseOutcome::GivenBack; 2]);
 }
 
 #[tokio::test]
