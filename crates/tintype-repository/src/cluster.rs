@@ -36,6 +36,9 @@ use crate::ClusterKey;
 /// How often it is looked whether those that are here are alive, while a node waits for them to leave.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// How often it is looked, before that is an error, whether a node that was taken for dead has entered anew.
+const ENTERS_WITHIN: u32 = 6;
+
 /// How long a node that leaves tries to tell the others what it knows.
 const TELL_WITHIN: Duration = Duration::from_secs(2);
 
@@ -212,12 +215,13 @@ impl Cluster {
     /// Takes upon this node what one does for all, unless another one does it.
     ///
     /// # Errors
-    /// [`RecordsError`] if the database fails, or this node was declared dead.
+    /// [`RecordsError`] if the database fails, or this node was declared dead and does not enter anew in a while.
     pub async fn take(&self, name: &str) -> Result<Take, RecordsError> {
         // What this node gives back it would otherwise lose after it has taken it again.
         let mut giving_back = self.0.giving_back.subscribe();
         // Its sender lives as long as this.
         let _ = giving_back.wait_for(|names| !names.contains(name)).await;
+        let mut deaths = 0;
         loop {
             let node = self.node();
             match self.0.records.take_lease(name, node).await? {
@@ -229,6 +233,12 @@ impl Cluster {
                         return Ok(Take::Of(node));
                     }
                     // It has left meanwhile, or is about to be declared dead.
+                    sleep(LOOK_EVERY).await;
+                }
+                LeaseOutcome::Dead if deaths == ENTERS_WITHIN => return Err(RecordsError::TakenForDead),
+                LeaseOutcome::Dead => {
+                    // It learns that with its next sign of life.
+                    deaths += 1;
                     sleep(LOOK_EVERY).await;
                 }
             }

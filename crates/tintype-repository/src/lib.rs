@@ -175,7 +175,7 @@ impl From<RecordsError> for StorageError {
     fn from(error: RecordsError) -> Self {
         match error {
             RecordsError::DiskFull => Self::DiskFull,
-            error @ (RecordsError::Unavailable(_) | RecordsError::OutcomeUnknown(_)) => {
+            error @ (RecordsError::Unavailable(_) | RecordsError::OutcomeUnknown(_) | RecordsError::TakenForDead) => {
                 Self::Unavailable(error.to_string())
             }
             error => Self::Records(error),

@@ -13,23 +13,31 @@ pub enum LeaseOutcome {
     Taken,
     /// Another node's.
     Held(NodeId),
+    /// Not this one's: it was declared dead, and has no row.
+    Dead,
 }
 
 impl Records {
     /// Takes a lease for a node, if no node that is alive has it.
     ///
     /// # Errors
-    /// [`RecordsError`] if the database fails, or has no nodes; also if the node was declared dead.
+    /// [`RecordsError`] if the database fails, or has no nodes.
     pub async fn take_lease(&self, name: &str, node: NodeId) -> Result<LeaseOutcome, RecordsError> {
         // The update changes nothing, but returns the row that is there.
-        let (holder,): (i64,) = query_as(
+        let taken = query_as(
             "INSERT INTO leases (name, node) VALUES ($1, $2)
              ON CONFLICT (name) DO UPDATE SET node = leases.node RETURNING node",
         )
         .bind(name)
         .bind(node.0)
         .fetch_one(&self.nodes()?.connections)
-        .await?;
+        .await;
+        let (holder,): (i64,) = match taken {
+            Err(error) if error.as_database_error().is_some_and(|error| error.is_foreign_key_violation()) => {
+                return Ok(LeaseOutcome::Dead);
+            }
+            taken => taken?,
+        };
         Ok(if holder == node.0 { LeaseOutcome::Taken } else { LeaseOutcome::Held(NodeId(holder)) })
     }
 

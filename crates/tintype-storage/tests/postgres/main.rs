@@ -2,6 +2,7 @@
 
 mod away;
 mod connecting;
+mod leases;
 mod media;
 mod moving;
 mod queries;
