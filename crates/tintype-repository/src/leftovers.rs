@@ -6,7 +6,10 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use tintype_storage::blobs::{SILENCE, Sweep};
+use tintype_storage::{
+    blobs::{Files, SILENCE, Sweep},
+    records::Records,
+};
 use tokio::time::sleep;
 
 use crate::{Inner, StorageError, background::Observed, cluster::Cluster};
@@ -16,8 +19,8 @@ const EVERY: Duration = Duration::from_mins(1);
 
 /// Begins to look, where there are other nodes.
 pub(crate) fn of_other_nodes(inner: &Arc<Inner>) {
-    let among_others = inner.blobs.arrive_among_others();
-    if !among_others && !inner.cluster.as_ref().is_some_and(Cluster::is_shared) {
+    let shares_a_folder = inner.blobs.folders().iter().any(|folder| folder.is_among_others());
+    if !shares_a_folder && !inner.cluster.as_ref().is_some_and(Cluster::is_shared) {
         return;
     }
     let observed: Observed = Arc::downgrade(inner);
@@ -25,14 +28,17 @@ pub(crate) fn of_other_nodes(inner: &Arc<Inner>) {
         let mut lease = None;
         loop {
             let Some(inner) = observed.upgrade() else { return };
-            if let Err(error) = inner.blobs.be_seen().await {
-                tracing::warn!(%error, "this node could not say that it uses the media folder; it is tried again");
-            }
-            // In a folder of its own each node has to look for itself: the reservation may have expired at another one.
-            if (!among_others || inner.does("sweep:left", &mut lease).await)
-                && let Err(error) = remove(&inner).await
-            {
-                tracing::warn!(%error, "what uploads left could not be removed; it is tried again");
+            let does_for_all = inner.does("sweep:left", &mut lease).await;
+            for folder in inner.blobs.folders() {
+                if let Err(error) = folder.be_seen().await {
+                    tracing::warn!(%error, "this node could not say that it uses the media folder; it is tried again");
+                }
+                // In a folder of its own each node has to look for itself: the reservation may have expired at another one.
+                if (!folder.is_among_others() || does_for_all)
+                    && let Err(error) = remove_in(&inner.records, folder).await
+                {
+                    tracing::warn!(%error, "what uploads left could not be removed; it is tried again");
+                }
             }
             drop(inner);
             sleep(EVERY).await;
@@ -41,10 +47,17 @@ pub(crate) fn of_other_nodes(inner: &Arc<Inner>) {
 }
 
 /// Removes what nodes left that are gone, and partial uploads that no reservation names.
+#[cfg(test)]
 pub(crate) async fn remove(inner: &Inner) -> Result<(), StorageError> {
-    let (records, blobs) = (&inner.records, &inner.blobs);
+    for folder in inner.blobs.folders() {
+        remove_in(&inner.records, folder).await?;
+    }
+    Ok(())
+}
+
+async fn remove_in(records: &Records, folder: &Files) -> Result<(), StorageError> {
     let mut sweep = Sweep::default();
-    let left = if blobs.arrive_among_others() { blobs.left(SILENCE).await? } else { Vec::new() };
+    let left = if folder.is_among_others() { folder.left(SILENCE).await? } else { Vec::new() };
     for left in left {
         let mut unrecorded = Vec::new();
         for location in left.marked() {
@@ -52,16 +65,16 @@ pub(crate) async fn remove(inner: &Inner) -> Result<(), StorageError> {
                 unrecorded.push(location.clone());
             }
         }
-        let cleared = blobs.clear(left, &unrecorded).await?;
+        let cleared = folder.clear(left, &unrecorded).await?;
         sweep.temporary += cleared.temporary;
         sweep.unrecorded += cleared.unrecorded;
     }
     // First what is there, then what is recorded: a name is recorded before its file is made.
-    let names = blobs.partial_names().await?;
+    let names = folder.partial_names().await?;
     if !names.is_empty() {
         let recorded: HashSet<_> = records.partials().await?.into_iter().map(|(name, _)| name).collect();
         for name in names.iter().filter(|name| !recorded.contains(name)) {
-            blobs.remove_partial(name).await?;
+            folder.remove_partial(name).await?;
             sweep.partial += 1;
         }
     }

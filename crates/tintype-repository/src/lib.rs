@@ -33,6 +33,7 @@ mod rates;
 mod receive;
 mod redact;
 mod redirect;
+mod relocate;
 mod remote;
 mod remote_thumbnail;
 mod reserve;
@@ -40,6 +41,8 @@ mod restrictions;
 mod resume;
 mod rules;
 mod said;
+mod scrub;
+mod strays;
 mod stream;
 mod sweep;
 mod telling;
@@ -51,7 +54,10 @@ mod waiting;
 use std::{
     net::IpAddr,
     num::NonZeroUsize,
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -104,12 +110,13 @@ pub use self::{
     rates::{MAX_TAKEN_MESSAGE, MalformedTaken, Rate, RateLimited},
     receive::{BodyError, ReceiveError, Received, Upload, UploadKind},
     redirect::{Asker, RedirectRules, Redirected, Redirection},
+    relocate::{RelocateError, Relocated, Relocation},
     remote::{FromOrigin, RemoteError},
     reserve::{Reservation, ReserveError, Reserved},
     resume::{Append, UploadProgress},
     rules::{
         EphemeralRules, Fate, Freeze, LinkedRules, MediaServer, Rates, RemoteRules, RemoteThumbnails, Rules,
-        ThumbnailRules,
+        ScrubRules, ThumbnailRules,
     },
     stream::Transaction,
     thumbnail::{OpenedThumbnail, ThumbnailRequest, ThumbnailsError},
@@ -268,6 +275,8 @@ struct Inner {
     erasing: tokio::sync::Mutex<()>,
     /// Whether something was deleted since the log of the database was last emptied.
     log_holds_deleted: AtomicBool,
+    /// How many blobs are known to be damaged.
+    damages: AtomicU64,
     rooms_to_read: RoomReading,
     uses: Arc<MediaUses>,
     background: Background,
@@ -302,6 +311,7 @@ impl Repository {
             .map_err(|error| StorageError::Blobs(error.into()))?;
         let metrics = Metrics::default();
         metrics.pending(records.pending().await?);
+        let damages = records.count_damages().await?.0;
         let inner = Inner {
             waiting: WaitingRoom::new(
                 rules.waiting,
@@ -322,6 +332,7 @@ impl Repository {
             erasing: tokio::sync::Mutex::default(),
             // Nobody knows what an earlier process left.
             log_holds_deleted: AtomicBool::new(true),
+            damages: AtomicU64::new(damages),
             rooms_to_read: RoomReading::default(),
             uses: Arc::default(),
             background: Background::here(),
@@ -356,6 +367,8 @@ impl Repository {
         sweep::what_is_not_known(&inner);
         sweep::what_is_due(&inner);
         leftovers::of_other_nodes(&inner);
+        scrub::everything(&inner);
+        strays::in_the_store(&inner);
         stream::read_rooms(&inner);
         Ok(Self(inner))
     }

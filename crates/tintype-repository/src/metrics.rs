@@ -29,6 +29,11 @@ pub struct Metrics {
     evicted: Counter,
     remote_cache_bytes: Gauge,
     removals_pending: Gauge,
+    blobs_checked: Counter,
+    blobs_checked_bytes: Counter,
+    blobs_damaged: Gauge,
+    blobs_missing: Gauge,
+    strays_removed: Counter,
     ephemeral_deleted: Counter,
     ephemeral_ended: Counter,
     judged_visible: Counter,
@@ -144,6 +149,28 @@ impl Metrics {
             "removals_pending",
             "Files of deleted media that are still to be removed, as of the last minute",
             self.removals_pending.clone(),
+        );
+        registry.register("blobs_checked", "Blobs that were read and compared", self.blobs_checked.clone());
+        registry.register_with_unit(
+            "blobs_checked",
+            "Bytes of blobs that were read and compared",
+            Unit::Bytes,
+            self.blobs_checked_bytes.clone(),
+        );
+        registry.register(
+            "blobs_damaged",
+            "Blobs whose bytes are not those that were stored, as of the last minute",
+            self.blobs_damaged.clone(),
+        );
+        registry.register(
+            "blobs_missing",
+            "Blobs that are not there, as of the last minute",
+            self.blobs_missing.clone(),
+        );
+        registry.register(
+            "stray_blobs_removed",
+            "What was removed from the blob store since no record named it",
+            self.strays_removed.clone(),
         );
         registry.register("ephemeral_deleted", "Ephemeral media that was deleted", self.ephemeral_deleted.clone());
         registry.register("ephemeral_ended", "Ephemeral media that its owner forgot", self.ephemeral_ended.clone());
@@ -346,6 +373,20 @@ impl Metrics {
 
     pub(crate) fn removals_pending(&self, files: u64) {
         self.removals_pending.set(i64::try_from(files).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn blob_checked(&self, bytes: u64) {
+        self.blobs_checked.inc();
+        self.blobs_checked_bytes.inc_by(bytes);
+    }
+
+    pub(crate) fn blobs_damaged(&self, damaged: u64, missing: u64) {
+        self.blobs_damaged.set(i64::try_from(damaged).unwrap_or(i64::MAX));
+        self.blobs_missing.set(i64::try_from(missing).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn stray_removed(&self) {
+        self.strays_removed.inc();
     }
 
     pub(crate) fn uploaded(&self, bytes: u64) {

@@ -8,7 +8,9 @@ use tintype_storage::{
     records::{Body, InsertMedia, InsertOutcome, MediaKind, NewAudience, NewBlob, NewLifetime, Quota, RecordsError},
 };
 
-use crate::{Caller, EphemeralRules, Inner, RateLimited, Repository, StorageError, UnrestrictedError, rates::Action};
+use crate::{
+    Caller, EphemeralRules, Inner, RateLimited, Repository, StorageError, UnrestrictedError, rates::Action, scrub,
+};
 
 /// The longest `Content-Type` that is kept, in bytes. Types that are in use take less than a hundred.
 pub(crate) const MAX_CONTENT_TYPE: usize = 1024;
@@ -282,6 +284,15 @@ impl Repository {
 
     /// Removes a blob that no record names.
     pub(crate) async fn discard(&self, location: &Location) {
+        match scrub::mend(&self.0, location).await {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => {
+                // Whether it took the place of another one is not known.
+                tracing::warn!(%error, location = location.as_str(), "an unneeded blob stays until the next start");
+                return;
+            }
+        }
         if let Err(error) = self.0.blobs.remove(location).await {
             tracing::warn!(%error, location = location.as_str(), "an unneeded blob stays until the next start");
         }

@@ -137,9 +137,20 @@ pub struct RemoteRules {
     pub cache_age: Option<Duration>,
 }
 
+/// How often it is checked whether blobs still are what was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScrubRules {
+    /// Each of them once in this time; never, if not given.
+    pub every: Option<Duration>,
+    /// How much is read for that in a second, in bytes.
+    pub bytes_per_second: u64,
+}
+
 /// All rules.
 #[derive(Debug, Clone)]
 pub struct Rules {
+    /// How often all blobs are checked.
+    pub scrub: ScrubRules,
     /// The size of the largest upload, in bytes.
     pub max_upload_size: u64,
     /// Bodies up to this size, in bytes, live in the records.

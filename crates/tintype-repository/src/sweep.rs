@@ -97,6 +97,9 @@ pub(crate) fn what_expires(inner: &Arc<Inner>) {
             if let Err(error) = Repository(Arc::clone(&inner)).settle_blobs().await {
                 tracing::warn!(%error, "it is not known whether an upload was recorded; its file is kept, and it is asked again");
             }
+            if let Err(error) = inner.blobs.remove_unsent().await {
+                tracing::warn!(%error, "what uploads left that failed could not be removed; it is tried again");
+            }
             if !inner.does("sweep:expired", &mut lease).await {
                 continue;
             }

@@ -18,10 +18,11 @@ use tintype_federation::{
 use tintype_homeserver::Homeserver;
 use tintype_repository::{
     Accounts, Cdn, Cluster, EphemeralRules, Fate, Freeze, LinkedRules, Local, MediaServer, Membership, Parts, Rates,
-    RedirectRules, Redirected, RemoteRules, RemoteThumbnails, Repository, Rules, ThumbnailRules, WaitingLimits,
+    RedirectRules, Redirected, RemoteRules, RemoteThumbnails, Repository, Rules, ScrubRules, ThumbnailRules,
+    WaitingLimits,
 };
 use tintype_storage::{
-    blobs::{Blobs, BlobsError, Files, Objects},
+    blobs::{Blobs, BlobsError, Files, Moving, Objects},
     records::{PostgresDatabase, Quota, Records},
 };
 use tintype_thumbnails::Limits;
@@ -112,11 +113,12 @@ pub(crate) fn federation(
 }
 
 /// Opens the blobs, for a process that serves them.
-pub(crate) fn blobs(config: &Config, randomness: Arc<dyn Randomness>) -> anyhow::Result<Blobs> {
+pub(crate) fn blobs(config: &Config, randomness: &Arc<dyn Randomness>) -> anyhow::Result<Blobs> {
     let path = config.blobs_path();
     // Several nodes have one folder; a single one has it for itself. A scratch folder is always one node's.
     let opened = if config.cluster.is_on() && config.blobs.bucket().is_none() {
-        Files::open_among_others(&path, &randomness).map(Blobs::from)
+        let opened = Files::open_among_others(&path, randomness).map(Blobs::from);
+        opened.and_then(|blobs| with_fallback(config, blobs, randomness))
     } else {
         blobs_alone(config, randomness)
     };
@@ -127,11 +129,31 @@ pub(crate) fn blobs(config: &Config, randomness: Arc<dyn Randomness>) -> anyhow:
 }
 
 /// The blobs, if no server has them.
-pub(crate) fn blobs_alone(config: &Config, randomness: Arc<dyn Randomness>) -> Result<Blobs, BlobsError> {
+pub(crate) fn blobs_alone(config: &Config, randomness: &Arc<dyn Randomness>) -> Result<Blobs, BlobsError> {
     let path = config.blobs_path();
-    Ok(match config.blobs.bucket() {
-        Some(bucket) => Objects::open(&bucket, &path, randomness)?.into(),
-        None => Files::open(&path, randomness)?.into(),
+    let blobs = match config.blobs.bucket() {
+        Some(bucket) => Objects::open(&bucket, &path, Arc::clone(randomness))?.into(),
+        None => Files::open(&path, Arc::clone(randomness))?.into(),
+    };
+    with_fallback(config, blobs, randomness)
+}
+
+/// With the store that some of the blobs still are in, if there is one.
+fn with_fallback(config: &Config, blobs: Blobs, randomness: &Arc<dyn Randomness>) -> Result<Blobs, BlobsError> {
+    let Some(url) = &config.blobs.fallback else { return Ok(blobs) };
+    Ok(match (config.blobs.bucket_of(url), url.folder()) {
+        (None, Some(folder)) => {
+            Moving::new(Files::open_among_others(&config.resolve(folder), randomness)?, blobs).into()
+        }
+        // The scratch folder of a bucket is the one that media arrives in, where both are buckets.
+        (Some(bucket), _) if config.blobs.bucket().is_some() => {
+            Moving::new(Objects::open_shared(&bucket, &config.blobs_path(), Arc::clone(randomness))?, blobs).into()
+        }
+        (Some(bucket), _) => {
+            let scratch = config.resolve(&config.blobs.scratch);
+            Moving::new(Objects::open(&bucket, &scratch, Arc::clone(randomness))?, blobs).into()
+        }
+        (None, None) => blobs,
     })
 }
 
@@ -144,6 +166,26 @@ pub(crate) fn blobs_beside(config: &Config, randomness: Arc<dyn Randomness>) -> 
     })
 }
 
+/// Both stores of a move, beside servers that may be running and have to know both; none where nothing is to be moved.
+pub(crate) fn moving_beside(config: &Config, randomness: &Arc<dyn Randomness>) -> Result<Option<Moving>, BlobsError> {
+    let Some(url) = &config.blobs.fallback else { return Ok(None) };
+    let scratch = config.resolve(&config.blobs.scratch);
+    let objects = |bucket| Objects::open_beside(&bucket, &scratch, Arc::clone(randomness));
+    let new: Blobs = match config.blobs.bucket() {
+        Some(bucket) => objects(bucket)?.into(),
+        None => Files::open_beside(&config.blobs_path(), randomness)?.into(),
+    };
+    let old: Blobs = match (config.blobs.bucket_of(url), url.folder()) {
+        (Some(bucket), _) => objects(bucket)?.into(),
+        // A server that has it for itself does not know the new store.
+        (None, folder) => {
+            let folder = config.resolve(folder.unwrap_or(Path::new("")));
+            Files::open_among_others(&folder, randomness)?.into()
+        }
+    };
+    Ok(Some(Moving::new(old, new)))
+}
+
 /// Opens the repository: everything but HTTP.
 pub(crate) async fn repository(
     config: &Config,
@@ -151,7 +193,7 @@ pub(crate) async fn repository(
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
 ) -> anyhow::Result<Repository> {
-    let blobs = blobs(config, Arc::clone(&randomness))?;
+    let blobs = blobs(config, &randomness)?;
     let records = Box::pin(records(config)).await?;
     let cluster = if records.has_nodes() {
         Some(Box::pin(Cluster::join(&records, membership(config), Arc::clone(&randomness))).await?)
@@ -261,6 +303,7 @@ fn rules(config: &Config) -> Rules {
     let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let rate = |rate: Rate| tintype_repository::Rate { per_second: rate.per_second, burst: rate.burst };
     Rules {
+        scrub: ScrubRules { every: config.blobs.scrub_every(), bytes_per_second: config.blobs.scrub_rate.bytes() },
         max_upload_size: limits.max_upload_size.bytes(),
         inline_size: usize::try_from(config.inline_size()).unwrap_or(usize::MAX),
         quota: Quota {
@@ -343,6 +386,8 @@ fn redirects(config: &Config) -> RedirectRules {
     };
     RedirectRules {
         redirected: match blobs.redirect {
+            // Whoever is sent elsewhere looks into one store only.
+            _ if blobs.fallback.is_some() => Redirected::Never,
             Redirect::Never => Redirected::Never,
             Redirect::Clients => Redirected::Clients,
             Redirect::Federation => Redirected::Federation,

@@ -28,7 +28,8 @@ use tokio::{runtime::Handle, time::timeout};
 use super::*;
 use crate::{
     Accounts, Append, EphemeralRules, Fate, Freeze, Hop, LinkedRules, Local, MediaServer, Parts, Rate, Rates,
-    RedirectRules, RemoteRules, RemoteThumbnails, Rules, ThumbnailRules, UploadKind, UploadProgress, WaitingLimits,
+    RedirectRules, RemoteRules, RemoteThumbnails, Rules, ScrubRules, ThumbnailRules, UploadKind, UploadProgress,
+    WaitingLimits,
 };
 
 /// How long something may take that has to happen: long enough for any machine, and waited for only by a failure.
@@ -59,6 +60,7 @@ struct Installation {
 pub(crate) fn rules() -> Rules {
     let often = Rate { per_second: NonZeroU32::MAX, burst: NonZeroU32::MAX };
     Rules {
+        scrub: ScrubRules { every: None, bytes_per_second: u64::MAX },
         max_upload_size: 1024 * 1024,
         inline_size: 16,
         quota: Quota::UNLIMITED,
@@ -412,7 +414,7 @@ async fn what_no_reservation_names_any_more_goes_and_what_one_names_stays() {
 
     crate::leftovers::remove(inner).await.unwrap();
 
-    assert_eq!(inner.blobs.partial_names().await.unwrap(), after);
+    assert_eq!(inner.blobs.folders()[0].partial_names().await.unwrap(), after);
 }
 
 #[tokio::test]

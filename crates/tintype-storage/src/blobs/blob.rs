@@ -11,7 +11,9 @@ use std::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 
-use super::{BlobFile, BlobsError, FileStream, Location, Object, ObjectStream, PresignedHeaders};
+use super::{
+    BlobFile, BlobsError, FileStream, Location, MovingBlob, MovingStream, Object, ObjectStream, PresignedHeaders,
+};
 
 /// A blob that can be read as often as wanted.
 #[derive(Debug, Clone)]
@@ -20,6 +22,8 @@ pub enum Blob {
     File(BlobFile),
     /// In an object.
     Object(Object),
+    /// In one of two stores, of which one is emptied into the other.
+    Moving(MovingBlob),
 }
 
 /// A blob that is all on this machine.
@@ -54,6 +58,7 @@ impl Blob {
         match self {
             Self::File(file) => Ok(BlobStream::File(file.stream(range))),
             Self::Object(object) => Ok(BlobStream::Object(Box::pin(object.begin(range)).await?)),
+            Self::Moving(blob) => Ok(BlobStream::Moving(Box::pin(blob.begin(range)).await?)),
         }
     }
 
@@ -62,6 +67,7 @@ impl Blob {
         match self {
             Self::File(file) => BlobStream::File(file.stream(range)),
             Self::Object(object) => BlobStream::Object(object.stream(range)),
+            Self::Moving(blob) => BlobStream::Moving(blob.stream(range)),
         }
     }
 
@@ -70,6 +76,8 @@ impl Blob {
         match self {
             Self::File(file) => file.path.file_name()?.to_str().and_then(Location::parse),
             Self::Object(object) => Some(object.location().clone()),
+            // Nobody else would look for it twice.
+            Self::Moving(_) => None,
         }
     }
 
@@ -80,7 +88,7 @@ impl Blob {
     /// [`BlobsError`] if it cannot be signed.
     pub async fn presigned(&self, headers: PresignedHeaders, expires: Duration) -> Result<Option<String>, BlobsError> {
         match self {
-            Self::File(_) => Ok(None),
+            Self::File(_) | Self::Moving(_) => Ok(None),
             Self::Object(object) => Box::pin(object.presigned(headers, expires)).await.map(Some),
         }
     }
@@ -93,6 +101,7 @@ impl Blob {
         match self {
             Self::File(file) => Ok(LocalBlob::Kept(file.clone())),
             Self::Object(object) => Ok(LocalBlob::Copy(Box::pin(object.file(size)).await?)),
+            Self::Moving(blob) => Ok(LocalBlob::Copy(Box::pin(blob.file(size)).await?)),
         }
     }
 }
@@ -104,6 +113,8 @@ pub enum BlobStream {
     File(FileStream),
     /// Of an object.
     Object(ObjectStream),
+    /// Of a blob that may be in another store a moment later.
+    Moving(MovingStream),
 }
 
 impl Stream for BlobStream {
@@ -113,6 +124,7 @@ impl Stream for BlobStream {
         match self.get_mut() {
             Self::File(stream) => stream.poll_next_unpin(context),
             Self::Object(stream) => stream.poll_next_unpin(context),
+            Self::Moving(stream) => stream.poll_next_unpin(context),
         }
     }
 }

@@ -224,6 +224,34 @@ impl Files {
         Ok(location)
     }
 
+    /// Takes a blob under a name that it has already elsewhere, durably.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if it cannot be renamed or its folder not be synced; nothing is left then.
+    pub(super) async fn take_over(&self, blob: Hashed, location: &Location) -> Result<(), BlobsError> {
+        let path = self.path(location);
+        run_blocking(move || {
+            durably(&path, || fs::rename(blob.path.path(), &path))?;
+            blob.path.keep();
+            Ok(())
+        })
+        .await
+    }
+
+    /// Whether there is such a file, of this size.
+    ///
+    /// # Errors
+    /// [`BlobsError::Io`] if the system does not say.
+    pub(super) async fn has(&self, location: &Location, size: u64) -> Result<bool, BlobsError> {
+        let path = self.path(location);
+        run_blocking(move || match fs::metadata(path) {
+            Ok(metadata) => Ok(metadata.len() == size),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
     /// Makes the marker of a blob that is kept elsewhere, before it is there. It is synced: there the folder does not tell.
     pub(super) async fn mark(&self, blob: &Hashed) -> Result<Location, BlobsError> {
         let location = Location::new(blob.sha256, &*self.randomness);
@@ -370,7 +398,7 @@ impl Files {
         Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
     }
 
-    fn path(&self, location: &Location) -> PathBuf {
+    pub(super) fn path(&self, location: &Location) -> PathBuf {
         self.root.join(location.relative_path())
     }
 

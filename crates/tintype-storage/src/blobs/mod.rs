@@ -11,10 +11,13 @@ mod files;
 mod growing;
 mod incoming;
 mod location;
+mod moving;
 mod objects;
 mod place;
 mod reader;
+mod shelf;
 mod store;
+mod verify;
 
 pub use self::{
     blob::{Blob, BlobStream, LocalBlob},
@@ -22,10 +25,13 @@ pub use self::{
     growing::{Growing, GrowingStream},
     incoming::{Hashed, Incoming},
     location::Location,
+    moving::{Brought, Moving, MovingBlob, MovingStream},
     objects::{Addressing, Bucket, BucketCredentials, Object, ObjectStream, Objects, PresignedHeaders},
     place::{Left, SILENCE},
     reader::{BlobFile, FileStream},
+    shelf::Stored,
     store::Blobs,
+    verify::{Pace, Verdict},
 };
 
 use std::io;

@@ -3,9 +3,9 @@
 //! What arrives is always written to a local folder first, hashed and readable as it grows: only when it is whole does it
 //! get its name where blobs are kept.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc};
 
-use super::{Blob, BlobsError, Files, Growing, Hashed, Incoming, Left, Location, Objects, PartialName, Sweep};
+use super::{Blob, BlobsError, Files, Growing, Hashed, Incoming, Location, Moving, Objects, PartialName, Sweep};
 
 /// A store of blobs. Cheap to clone: all clones are the same one.
 #[derive(Debug, Clone)]
@@ -14,6 +14,14 @@ pub enum Blobs {
     Files(Files),
     /// Objects of a bucket.
     Objects(Objects),
+    /// In one store, and some still in another one.
+    Moving(Moving),
+}
+
+impl From<Moving> for Blobs {
+    fn from(moving: Moving) -> Self {
+        Self::Moving(moving)
+    }
 }
 
 impl From<Files> for Blobs {
@@ -30,10 +38,11 @@ impl From<Objects> for Blobs {
 
 impl Blobs {
     /// Where it is written what arrives.
-    fn arriving(&self) -> &Files {
+    pub(super) fn arriving(&self) -> &Files {
         match self {
             Self::Files(files) => files,
             Self::Objects(objects) => objects.scratch(),
+            Self::Moving(moving) => moving.new_store().arriving(),
         }
     }
 
@@ -42,36 +51,19 @@ impl Blobs {
         self.arriving().is_among_others()
     }
 
-    /// Says that this node is there; see [`Files::be_seen`].
-    ///
-    /// # Errors
-    /// [`BlobsError::Io`] if it cannot be written.
-    pub async fn be_seen(&self) -> Result<(), BlobsError> {
-        self.arriving().be_seen().await
-    }
-
-    /// What nodes left that shared the folder and are gone; see [`Files::left`].
-    ///
-    /// # Errors
-    /// [`BlobsError::Io`] if a folder cannot be listed.
-    pub async fn left(&self, silent_for: Duration) -> Result<Vec<Left>, BlobsError> {
-        self.arriving().left(silent_for).await
-    }
-
-    /// Removes it; see [`Files::clear`].
-    ///
-    /// # Errors
-    /// [`BlobsError::Io`] if a file cannot be removed.
-    pub async fn clear(&self, left: Left, unrecorded: &[Location]) -> Result<Sweep, BlobsError> {
-        self.arriving().clear(left, unrecorded).await
-    }
-
-    /// The partial blobs that are there; see [`Files::partial_names`].
-    ///
-    /// # Errors
-    /// [`BlobsError::Io`] if the folder cannot be listed.
-    pub async fn partial_names(&self) -> Result<Vec<PartialName>, BlobsError> {
-        self.arriving().partial_names().await
+    /// The folders in which something arrives, or did when they were not the old ones yet.
+    pub fn folders(&self) -> Vec<&Files> {
+        match self {
+            Self::Files(files) => vec![files],
+            Self::Objects(objects) => vec![objects.scratch()],
+            Self::Moving(moving) => {
+                let old = match moving.old_store() {
+                    Self::Files(files) => Some(files),
+                    Self::Objects(_) | Self::Moving(_) => None,
+                };
+                moving.new_store().folders().into_iter().chain(old).collect()
+            }
+        }
     }
 
     /// Begins a blob.
@@ -132,6 +124,7 @@ impl Blobs {
         match self {
             Self::Files(files) => files.publish(blob).await,
             Self::Objects(objects) => objects.publish(blob).await,
+            Self::Moving(moving) => Box::pin(moving.publish(blob)).await,
         }
     }
 
@@ -149,6 +142,7 @@ impl Blobs {
         match self {
             Self::Files(files) => Ok(Blob::File(files.read(location).await?)),
             Self::Objects(objects) => Ok(Blob::Object(objects.object(location))),
+            Self::Moving(moving) => moving.read(location).await,
         }
     }
 
@@ -160,6 +154,19 @@ impl Blobs {
         match self {
             Self::Files(files) => files.remove(location).await,
             Self::Objects(objects) => objects.remove(location).await,
+            Self::Moving(moving) => Box::pin(moving.remove(location)).await,
+        }
+    }
+
+    /// Removes what uploads left that failed while the store was away. To be called now and then.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if the store does not let it; it is tried again the next time.
+    pub async fn remove_unsent(&self) -> Result<(), BlobsError> {
+        match self {
+            Self::Files(_) => Ok(()),
+            Self::Objects(objects) => objects.remove_unsent().await,
+            Self::Moving(moving) => Box::pin(moving.new_store().remove_unsent()).await,
         }
     }
 
@@ -175,9 +182,33 @@ impl Blobs {
         partial: HashSet<PartialName>,
         is_recorded: impl AsyncFn(&Location) -> Result<bool, E>,
     ) -> Result<Sweep, E> {
+        let Self::Moving(moving) = self else { return self.sweep_one(partial, &is_recorded).await };
+        let (new, old) = (moving.new_store(), moving.old_store());
+        let new =
+            if new.arrive_among_others() { Sweep::default() } else { new.sweep_one(partial, &is_recorded).await? };
+        // Interrupted uploads do not move: they begin again.
+        let old = if old.arrive_among_others() {
+            Sweep::default()
+        } else {
+            old.sweep_one(HashSet::new(), &is_recorded).await?
+        };
+        Ok(Sweep {
+            temporary: new.temporary + old.temporary,
+            unrecorded: new.unrecorded + old.unrecorded,
+            partial: new.partial + old.partial,
+        })
+    }
+
+    /// Of one store.
+    async fn sweep_one<E: From<BlobsError>>(
+        &self,
+        partial: HashSet<PartialName>,
+        is_recorded: &impl AsyncFn(&Location) -> Result<bool, E>,
+    ) -> Result<Sweep, E> {
         match self {
             Self::Files(files) => files.sweep(partial, is_recorded).await,
             Self::Objects(objects) => objects.sweep(partial, is_recorded).await,
+            Self::Moving(_) => Ok(Sweep::default()),
         }
     }
 
@@ -189,6 +220,7 @@ impl Blobs {
         match self {
             Self::Files(files) => files.probe().await,
             Self::Objects(objects) => objects.probe().await,
+            Self::Moving(moving) => Box::pin(moving.probe()).await,
         }
     }
 
@@ -200,6 +232,7 @@ impl Blobs {
         match self {
             Self::Files(files) => files.probe().await,
             Self::Objects(objects) => objects.ready().await,
+            Self::Moving(moving) => Box::pin(moving.ready()).await,
         }
     }
 }

@@ -8,9 +8,11 @@
 mod appservice;
 mod attachments;
 mod copies;
+mod damages;
 mod deletions;
 mod departures;
 mod erasures;
+mod kept;
 mod leases;
 mod linked;
 mod media;
@@ -52,9 +54,11 @@ pub use self::{
         hash_of_content,
     },
     copies::{CopyMedia, CopyOutcome},
+    damages::{Damage, Damaged, DamagedBlob, NoteDamage},
     deletions::{DeleteMedia, DeleteOutcome, Deleter, RemoveOutcome},
     departures::OfAbandonedRooms,
     erasures::Erasure,
+    kept::{KeptBlob, KeptBlobs},
     leases::LeaseOutcome,
     linked::{Link, LinkedEvent},
     media::{Body, FoundMedia, InsertMedia, InsertOutcome, MediaRecord, NewAudience, NewBlob, NewLifetime},
@@ -71,6 +75,7 @@ pub use self::{
     },
     room_states::{ApplyState, StateOutcome},
     rooms::{Interval, Member, Membership, Presence, RoomCounts, RoomToRead},
+    settings::Note,
     stream_event::{MalformedEvent, StreamEvent, StrippedState},
     thumbnails::{
         FoundThumbnail, InsertThumbnail, ThumbnailContent, ThumbnailKey, ThumbnailMethod, ThumbnailOutcome,

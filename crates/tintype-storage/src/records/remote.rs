@@ -494,6 +494,27 @@ pub(super) async fn forget_of_event(
     Ok(forgotten)
 }
 
+/// Forgets all responses that have the bytes of this blob.
+pub(super) async fn forget_responses_with(
+    connection: &mut Connection,
+    blob_id: i64,
+    now: Timestamp,
+) -> Result<Vec<RemoteKey>, RecordsError> {
+    let responses: Vec<Kept> = query_as(
+        "SELECT r.server_name, r.media_id, r.width, r.height, r.method, r.blob_id, b.size, r.last_access
+         FROM remote_cache r JOIN blobs b ON b.id = r.blob_id WHERE r.blob_id = $1",
+    )
+    .bind(blob_id)
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut forgotten = Vec::with_capacity(responses.len());
+    for kept in responses {
+        kept.remove(connection, now).await?;
+        forgotten.push(kept.key()?);
+    }
+    Ok(forgotten)
+}
+
 /// A row that may go.
 #[derive(FromRow)]
 struct Kept {

@@ -3,7 +3,7 @@
 use tintype_domain::Timestamp;
 
 use super::{Records, RecordsError, Statement};
-use crate::records::sql::{Connection, query_as};
+use crate::records::sql::{Connection, query, query_as};
 
 struct RememberFirstStart(Timestamp);
 
@@ -40,5 +40,69 @@ impl Statement for RememberFirstStart {
         .fetch_one(connection)
         .await?;
         parse(&value)
+    }
+}
+
+/// Something that is remembered under a name, for work that may be interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// How far the blobs are that are moved to another store.
+    BlobsMoved,
+    /// Since when all blobs are checked, and how far that is.
+    Scrub,
+    /// When it was last looked for what nobody knows in the store.
+    Strays,
+    /// A name of this installation, for itself.
+    Installation,
+}
+
+impl Note {
+    fn name(self) -> &'static str {
+        match self {
+            Self::BlobsMoved => "blobs_moved",
+            Self::Scrub => "scrub",
+            Self::Strays => "strays",
+            Self::Installation => "installation",
+        }
+    }
+}
+
+impl Records {
+    /// What was noted last.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn noted(&self, note: Note) -> Result<Option<String>, RecordsError> {
+        let row: Option<(String,)> = query_as("SELECT value FROM settings WHERE name = $1")
+            .bind(note.name())
+            .fetch_optional(&self.readers)
+            .await?;
+        Ok(row.map(|(value,)| value))
+    }
+
+    /// Notes it, or forgets it if nothing is given.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn note(&self, note: Note, value: Option<String>) -> Result<(), RecordsError> {
+        self.write(WriteNote { note, value }).await
+    }
+}
+
+struct WriteNote {
+    note: Note,
+    value: Option<String>,
+}
+
+impl Statement for WriteNote {
+    type Output = ();
+
+    async fn run(&self, connection: &mut Connection) -> Result<(), RecordsError> {
+        let statement = match self.value {
+            Some(_) => "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = $2",
+            None => "DELETE FROM settings WHERE name = $1 AND CAST($2 AS TEXT) IS NULL",
+        };
+        query(statement).bind(self.note.name()).bind(self.value.as_deref()).execute(connection).await?;
+        Ok(())
     }
 }

@@ -44,6 +44,7 @@ mod blobs_in_files {
 
     mod blobs;
     mod growing;
+    mod verifying;
 }
 
 /// The tests of blobs, in a bucket.
@@ -54,4 +55,5 @@ mod blobs_in_objects {
 
     mod blobs;
     mod growing;
+    mod verifying;
 }

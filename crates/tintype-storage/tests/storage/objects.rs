@@ -5,7 +5,7 @@
 #[path = "counting.rs"]
 mod counting;
 
-use std::{collections::HashSet, fs, time::Duration};
+use std::{collections::HashSet, fs};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
@@ -13,15 +13,11 @@ use tempfile::TempDir;
 use tintype_domain::{ContentHash, OsRandomness};
 use tintype_services::SeaweedFs;
 use tintype_storage::blobs::{Blobs, BlobsError, Bucket, BucketCredentials, Location};
-use tokio::time::{sleep, timeout};
 
 use self::counting::Proxy;
 use crate::blobs_in_objects::support::{bucket, bucket_of, open};
 
 const MIB: usize = 1024 * 1024;
-
-/// How long something may take that has to happen: waited for only by a failure.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Store {
     folder: TempDir,
@@ -63,14 +59,10 @@ impl Store {
         fs::read_dir(self.folder.path().join(folder)).unwrap().count()
     }
 
-    /// Waits until nothing is left of an upload that failed.
+    /// Removes what is left of uploads that failed.
     async fn nothing_is_pending(&self) {
-        let cleared = async {
-            while self.files_in("pending") > 0 {
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        timeout(PATIENCE, cleared).await.unwrap();
+        self.blobs.remove_unsent().await.unwrap();
+        assert_eq!(self.files_in("pending"), 0);
     }
 }
 
@@ -143,6 +135,7 @@ async fn what_an_upload_left_that_failed_is_removed_when_the_store_is_back() {
     store.proxy.go_away();
     keep(&store.blobs, b"bytes").await.unwrap_err();
     assert_eq!(store.files_in("pending"), 1);
+    assert!(matches!(store.blobs.remove_unsent().await, Err(BlobsError::Unavailable(_))));
 
     store.proxy.come_back();
 

@@ -53,7 +53,7 @@ async fn move_records(config: &Config, from: &DatabaseUrl, to: &DatabaseUrl) -> 
     let source = config.resolve(source);
     // It would be made, and moved with nothing in it.
     source.metadata().with_context(|| format!("there is no database {}", source.display()))?;
-    let blobs = match wiring::blobs_alone(config, Arc::new(OsRandomness)) {
+    let blobs = match wiring::blobs_alone(config, &(Arc::new(OsRandomness) as _)) {
         Ok(blobs) => blobs,
         Err(BlobsError::InUse(path)) => bail!("a server runs on {}: stop it first", path.display()),
         Err(error) => bail!("{} cannot be opened: {error}", config.blobs.url),

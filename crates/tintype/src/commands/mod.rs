@@ -1,6 +1,7 @@
 //! The commands, one per file.
 
 mod appservice;
+mod blobs;
 mod config;
 mod doctor;
 mod legacy;
@@ -48,6 +49,9 @@ enum Command {
     /// Delete everything that a user uploaded.
     #[command(subcommand)]
     User(user::Command),
+    /// Move the bytes to another store, or see which are damaged.
+    #[command(subcommand)]
+    Blobs(blobs::Command),
     /// Bring the database up to date.
     Migrate(migrate::Arguments),
     /// Try everything that the server depends on.
@@ -75,6 +79,7 @@ impl Arguments {
             Command::Config(command) => config::run(&command),
             Command::Legacy(command) => legacy::run(&command),
             Command::User(command) => user::run(&command),
+            Command::Blobs(command) => blobs::run(&command),
             Command::Migrate(arguments) => migrate::run(&arguments),
             Command::Doctor(arguments) => doctor::run(&arguments),
         }

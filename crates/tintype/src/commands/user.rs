@@ -50,7 +50,7 @@ async fn erase(config: &Config, user: &UserId) -> anyhow::Result<Erasure> {
     let records = wiring::records(config).await?;
     records.request_erasure(user.to_owned(), SystemClock.now()).await?;
     let erasure = loop {
-        match wiring::blobs_alone(config, Arc::new(OsRandomness)) {
+        match wiring::blobs_alone(config, &(Arc::new(OsRandomness) as _)) {
             Ok(blobs) => break erase_alone(&records, &blobs, user, &SystemClock).await?,
             Err(BlobsError::InUse(_)) => {}
             Err(error) => bail!("{} cannot be opened: {error}", config.blobs.url),

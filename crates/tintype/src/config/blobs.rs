@@ -9,7 +9,7 @@ use url::{Host, Url};
 
 use super::cdn::CdnConfig;
 use super::report::Report;
-use super::values::{BlobsUrl, ByteSize, Duration, Secret, path, web_url};
+use super::values::{BlobsUrl, ByteSize, Duration, Limit, Secret, path, web_url};
 
 /// What most services that are not Amazon's sign for.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -20,8 +20,14 @@ const DEFAULT_REGION: &str = "us-east-1";
 pub struct BlobsConfig {
     /// "file:path", or "s3://bucket/prefix" for a store that speaks S3.
     pub url: BlobsUrl,
+    /// Where some of them still are while they are moved to the url: see `tintype blobs move`.
+    pub fallback: Option<BlobsUrl>,
     /// Bodies up to this size live in the database beside their record; at most 1MiB.
     pub inline_size: ByteSize,
+    /// All bytes are read and compared once in this time, or "never": by default "30d" in a folder, and never in a bucket.
+    pub scrub: Option<Limit<Duration>>,
+    /// How much is read for that in a second.
+    pub scrub_rate: ByteSize,
     /// With s3: where media is while it arrives, a folder on this machine's disk.
     #[serde(deserialize_with = "path::required")]
     pub scratch: PathBuf,
@@ -90,7 +96,10 @@ impl Default for BlobsConfig {
     fn default() -> Self {
         Self {
             url: BlobsUrl::File("media".into()),
+            fallback: None,
             inline_size: ByteSize::kib(64),
+            scrub: None,
+            scrub_rate: ByteSize::mib(8),
             scratch: "scratch".into(),
             endpoint: None,
             region: None,
@@ -123,7 +132,16 @@ impl BlobsConfig {
         if self.inline_size > MAX_INLINE_SIZE {
             report.error("blobs.inline_size", format!("can be at most {MAX_INLINE_SIZE}, not {}", self.inline_size));
         }
-        if let BlobsUrl::S3 { .. } = self.url {
+        if self.scrub.is_some_and(|every| every.value().is_some_and(Duration::is_zero)) {
+            report.error("blobs.scrub", "must be more than \"0s\" (or \"never\")");
+        }
+        if self.scrub_rate.bytes() == 0 {
+            report.error("blobs.scrub_rate", "must be more than 0");
+        }
+        if self.fallback.as_ref() == Some(&self.url) {
+            report.error("blobs.fallback", "is the url: blobs are moved from one store to another one");
+        }
+        if self.uses_s3() {
             self.check_s3(report);
         }
         self.check_redirect(report);
@@ -141,6 +159,19 @@ impl BlobsConfig {
             report
                 .error("blobs.redirect", "needs a [blobs.cdn] where media is in a folder: there is nobody else to ask");
         }
+    }
+
+    /// How often all bytes are read and compared. Stores that speak S3 do that themselves, and many are paid for what is read.
+    pub fn scrub_every(&self) -> Option<std::time::Duration> {
+        let by_default = match self.url {
+            BlobsUrl::File(_) => Limit::At(Duration::from_secs(30 * 24 * 60 * 60)),
+            BlobsUrl::S3 { .. } => Limit::Never,
+        };
+        self.scrub.unwrap_or(by_default).value().map(Duration::get)
+    }
+
+    fn uses_s3(&self) -> bool {
+        [Some(&self.url), self.fallback.as_ref()].into_iter().flatten().any(|url| url.folder().is_none())
     }
 
     fn check_s3(&self, report: &mut Report) {
@@ -179,7 +210,7 @@ impl BlobsConfig {
     /// A line for each key that has no effect with the store that is configured, or not all the effect that is expected.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = self.notes_on_redirects();
-        if let BlobsUrl::S3 { .. } = self.url {
+        if self.uses_s3() {
             return notes;
         }
         let set = [
@@ -219,7 +250,12 @@ impl BlobsConfig {
 
     /// The bucket, if blobs are in one.
     pub fn bucket(&self) -> Option<Bucket> {
-        let BlobsUrl::S3 { bucket, prefix } = &self.url else { return None };
+        self.bucket_of(&self.url)
+    }
+
+    /// The bucket of this URL, if it is one's: both stores of a move have the same settings.
+    pub fn bucket_of(&self, url: &BlobsUrl) -> Option<Bucket> {
+        let BlobsUrl::S3 { bucket, prefix } = url else { return None };
         let region = self.region.clone().unwrap_or_else(|| DEFAULT_REGION.to_owned());
         let endpoint = match &self.endpoint {
             Some(endpoint) => endpoint.as_str().trim_end_matches('/').to_owned(),

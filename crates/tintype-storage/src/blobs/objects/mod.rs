@@ -11,6 +11,7 @@
 //! before it is. Then it is sent, and recorded only when the store has it.
 
 mod error;
+mod listing;
 mod presigned;
 mod stream;
 mod transport;
@@ -18,21 +19,26 @@ mod upload;
 
 pub use self::{presigned::PresignedHeaders, stream::ObjectStream};
 
-use std::{collections::HashSet, fmt, fs::File, ops::Range, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    fmt,
+    fs::File,
+    ops::Range,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures_util::StreamExt as _;
 use opendal::{BufferStream, HttpTransporter, OperationContext, Operator, services::S3};
 use tintype_domain::Randomness;
-use tokio::{runtime::Handle, time::sleep};
+use tokio::runtime::Handle;
 
 use self::{error::blobs_error, transport::Transport, upload::Uploads};
 use super::{BlobsError, Files, Hashed, Location, PartialName, Sweep, incoming::run_blocking};
 
-/// The pause before it is tried again to remove what was left; each of the next is twice as long.
-const AGAIN: Duration = Duration::from_secs(1);
-
-/// The longest of these pauses.
-const AGAIN_AT_MOST: Duration = Duration::from_mins(5);
+/// Uploads that failed and of which something may be left, at most.
+const UNSENT: usize = 10_000;
 
 /// A bucket, and how it is reached.
 #[derive(Clone)]
@@ -95,7 +101,8 @@ struct Inner {
     /// Where blobs arrive.
     scratch: Files,
     uploads: Uploads,
-    runtime: Handle,
+    /// What failed for us, but may have reached the store all the same.
+    unsent: Mutex<VecDeque<Location>>,
 }
 
 /// An object.
@@ -126,6 +133,15 @@ impl Objects {
         Self::with(bucket, scratch, randomness)
     }
 
+    /// Opens a bucket to add to it beside a server that may be running.
+    ///
+    /// # Errors
+    /// As [`Objects::open`], without `InUse`.
+    pub fn open_beside(bucket: &Bucket, scratch: &Path, randomness: Arc<dyn Randomness>) -> Result<Self, BlobsError> {
+        let scratch = Files::open_beside(scratch, &randomness)?;
+        Self::with(bucket, scratch, randomness)
+    }
+
     fn with(bucket: &Bucket, scratch: Files, randomness: Arc<dyn Randomness>) -> Result<Self, BlobsError> {
         let service = |endpoint: &str| {
             let mut service = S3::default()
@@ -146,13 +162,13 @@ impl Objects {
             service
         };
         let runtime = Handle::try_current().map_err(|error| BlobsError::Store(error.to_string()))?;
-        let transport = HttpTransporter::new(Transport::new(runtime.clone(), randomness)?);
+        let transport = HttpTransporter::new(Transport::new(runtime, randomness)?);
         let context = OperationContext::new().with_http_transport(transport);
         let store = Operator::new(service(&bucket.endpoint)).map_err(|error| blobs_error(&error, None))?;
         let store = store.with_context(context.clone());
         let public = bucket.public_endpoint.as_ref().unwrap_or(&bucket.endpoint);
         let presigner = presigned::presigner(service(public), context)?;
-        Ok(Self(Arc::new(Inner { store, presigner, scratch, uploads: Uploads::new(), runtime })))
+        Ok(Self(Arc::new(Inner { store, presigner, scratch, uploads: Uploads::new(), unsent: Mutex::default() })))
     }
 
     /// Where blobs arrive.
@@ -180,6 +196,34 @@ impl Objects {
         Ok(location)
     }
 
+    /// Sends the blob to the store, under a name that it has already elsewhere.
+    ///
+    /// # Errors
+    /// As [`Objects::publish`].
+    pub(super) async fn take_over(&self, blob: Hashed, location: &Location) -> Result<(), BlobsError> {
+        let path = blob.path.path().to_owned();
+        let file = run_blocking(move || File::open(path)).await?;
+        self.0.uploads.send(&self.0.store, &key(location), file, blob.size).await
+    }
+
+    /// Whether there is such an object, of this size.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if the store does not say.
+    pub(super) async fn has(&self, location: &Location, size: u64) -> Result<bool, BlobsError> {
+        match self.0.store.stat(&key(location)).await {
+            Ok(metadata) => Ok(metadata.content_length() == size),
+            // An answer to HEAD has no words; that there is none is asked for with words.
+            Err(error) if error.kind() == opendal::ErrorKind::NotFound => {
+                match self.object(location).begin(0..size.min(1)).await {
+                    Err(BlobsError::NotFound(_)) => Ok(false),
+                    outcome => outcome.map(|_| true),
+                }
+            }
+            Err(error) => Err(blobs_error(&error, Some(location))),
+        }
+    }
+
     /// An object, whether it is there or not.
     pub(super) fn object(&self, location: &Location) -> Object {
         Object { objects: self.clone(), location: location.clone() }
@@ -194,17 +238,29 @@ impl Objects {
         self.0.scratch.unmark(location).await
     }
 
-    /// Removes what was left of an upload as soon as the store lets it; the marker stays until then.
+    /// Notes that something may be left of an upload. What is not noted since there is too much of it is removed at the next
+    /// start: its marker stays.
     fn remove_later(&self, location: Location) {
-        let objects = self.clone();
-        self.0.runtime.spawn(async move {
-            let mut pause = AGAIN;
-            while let Err(error) = objects.remove(&location).await {
-                tracing::warn!(%error, location = location.as_str(), "an object could not be removed; it is tried again");
-                sleep(pause).await;
-                pause = (pause * 2).min(AGAIN_AT_MOST);
+        let mut unsent = self.0.unsent.lock().unwrap_or_else(PoisonError::into_inner);
+        if unsent.len() < UNSENT {
+            unsent.push_back(location);
+        }
+    }
+
+    /// Removes what uploads left that failed. The first that cannot be removed ends it, and is tried again the next time.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if the store does not let it.
+    pub(super) async fn remove_unsent(&self) -> Result<(), BlobsError> {
+        loop {
+            let Some(location) = self.0.unsent.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else {
+                return Ok(());
+            };
+            if let Err(error) = self.remove(&location).await {
+                self.remove_later(location);
+                return Err(error);
             }
-        });
+        }
     }
 
     /// See [`super::Blobs::sweep`]. What cannot be removed since the store is away is removed later.
@@ -214,6 +270,10 @@ impl Objects {
         is_recorded: impl AsyncFn(&Location) -> Result<bool, E>,
     ) -> Result<Sweep, E> {
         let mut sweep = self.0.scratch.sweep_arriving(partial).await?;
+        // Of processes that wrote beside a server; what they send has its name already.
+        for left in self.0.scratch.left(Duration::ZERO).await? {
+            sweep.temporary += self.0.scratch.clear(left, &[]).await?.temporary;
+        }
         let mut is_away = false;
         for location in self.0.scratch.marked().await? {
             if is_recorded(&location).await? {

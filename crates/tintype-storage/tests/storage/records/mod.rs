@@ -2,6 +2,7 @@
 
 mod attachments;
 mod copies;
+mod damages;
 mod deletions;
 mod media;
 mod media_requests;

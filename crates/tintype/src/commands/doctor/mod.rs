@@ -85,6 +85,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             Finding::new("database", database(&config).await),
             Finding::new("blobs", blobs(&config).await),
             Finding::new("removals", removals(&config).await),
+            Finding::new("damages", damages(&config).await),
         ];
         let outbound = match wiring::outbound(&config, Arc::new(SystemClock), Handle::current()) {
             Ok(outbound) => Some(outbound),
@@ -182,6 +183,22 @@ async fn blobs(config: &Config) -> Result<String, String> {
         ),
         None => format!("{} can be written, read and removed; {free} MiB are free", path.display()),
     })
+}
+
+/// Whether media was found to be damaged.
+async fn damages(config: &Config) -> Outcome {
+    let Ok(records) = wiring::records(config).await else {
+        return Outcome::Note("not looked at: the database cannot be opened".to_owned());
+    };
+    let counted = records.count_damages().await;
+    records.close().await;
+    match counted {
+        Ok((0, _)) => Outcome::Ok("no media is known to be damaged".to_owned()),
+        Ok((damaged, _)) => Outcome::Failed(format!(
+            "the bytes of {damaged} blobs are damaged or missing; `tintype blobs check` lists the media"
+        )),
+        Err(error) => Outcome::Failed(error.to_string()),
+    }
 }
 
 /// Whether the files of what was deleted go. Nobody can read them any more, but they should not be there.
