@@ -323,12 +323,12 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let (shared, name, node) = (Arc::clone(&self.cluster.0), std::mem::take(&mut self.name), self.node);
-        shared.giving_back.send_modify(|names| drop(names.insert(name.clone())));
+        shared.giving_back.send_if_modified(|names| names.insert(name.clone()));
         self.cluster.0.runtime.spawn(async move {
             if let Err(error) = shared.records.release_lease(&name, node).await {
                 tracing::debug!(%error, name, "a lease could not be given back");
             }
-            shared.giving_back.send_modify(|names| drop(names.remove(&name)));
+            shared.giving_back.send_if_modified(|names| names.remove(&name));
         });
     }
 }
