@@ -153,7 +153,7 @@ impl Attempt {
     /// Takes the next bytes.
     pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), StorageError> {
         let state = self.state();
-        let fits = state.small.len() + bytes.len() <= state.held.repository().0.rules.inline_size;
+        let fits = state.small.len() + bytes.len() <= state.held.repository().0.rules.gathered_size;
         if state.incoming.is_none() && state.kept_as.is_none() && fits {
             state.small.extend_from_slice(&bytes);
             return Ok(());
@@ -308,6 +308,9 @@ impl State {
     }
 
     async fn record(&mut self) -> Result<(), FulfilError> {
+        if self.small.len() > self.held.repository().0.rules.inline_size {
+            self.open_file().await?;
+        }
         let inner = &self.held.repository().0;
         let (blob, location) = match self.incoming.take() {
             Some(incoming) if incoming.size() > inner.rules.inline_size as u64 => {

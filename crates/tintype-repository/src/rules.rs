@@ -155,6 +155,8 @@ pub struct Rules {
     pub max_upload_size: u64,
     /// Bodies up to this size, in bytes, live in the records.
     pub inline_size: usize,
+    /// Bodies up to this size, in bytes, are gathered in memory while they arrive; at least `inline_size`.
+    pub gathered_size: usize,
     /// What each user may store.
     pub quota: Quota,
     /// URIs that one user may have reserved without having uploaded to them.

@@ -306,6 +306,7 @@ fn rules(config: &Config) -> Rules {
         scrub: ScrubRules { every: config.blobs.scrub_every(), bytes_per_second: config.blobs.scrub_rate.bytes() },
         max_upload_size: limits.max_upload_size.bytes(),
         inline_size: usize::try_from(config.inline_size()).unwrap_or(usize::MAX),
+        gathered_size: usize::try_from(config.gathered_size()).unwrap_or(usize::MAX),
         quota: Quota {
             bytes: limits.max_user_bytes.value().map_or(u64::MAX, ByteSize::bytes),
             media: match limits.max_user_media {

@@ -63,6 +63,7 @@ pub(crate) fn rules() -> Rules {
         scrub: ScrubRules { every: None, bytes_per_second: u64::MAX },
         max_upload_size: 1024 * 1024,
         inline_size: 16,
+        gathered_size: 16,
         quota: Quota::UNLIMITED,
         max_pending_uploads: 1_000,
         unused_expires_after: Some(LIFETIME),

@@ -163,7 +163,7 @@ impl Fetch {
     ) -> Result<(Labels, Arrived), RemoteError> {
         let RemoteMedia { content_type, filename, content_length, mut body, .. } = media;
         let labels = Labels::of(content_type, filename);
-        let inline = self.repository.0.rules.inline_size;
+        let gathered = self.repository.0.rules.gathered_size;
         let (mut small, mut large) = (BytesMut::new(), None::<Incoming>);
         let mut size = 0_u64;
         loop {
@@ -192,7 +192,7 @@ impl Fetch {
             if size > limit {
                 return Err(RemoteError::TooLarge { limit });
             }
-            if large.is_none() && small.len() + chunk.len() > inline {
+            if large.is_none() && small.len() + chunk.len() > gathered {
                 large = Some(self.open_file(&mut small, &labels, terms, content_length).await?);
             }
             match &mut large {
@@ -245,6 +245,14 @@ impl Fetch {
         terms: Terms,
     ) -> Result<(), RemoteError> {
         let inner = &self.repository.0;
+        let arrived = match arrived {
+            Arrived::Small(bytes) if bytes.len() > inner.rules.inline_size => {
+                let mut incoming = inner.blobs.receive().await?;
+                incoming.write(bytes).await?;
+                Arrived::Large(Box::new(incoming))
+            }
+            arrived => arrived,
+        };
         let (blob, location) = match arrived {
             Arrived::Large(incoming) if incoming.size() > inner.rules.inline_size as u64 => {
                 let hashed = incoming.finish().await?;

@@ -210,6 +210,14 @@ impl Config {
         }
     }
 
+    /// Up to this size, in bytes, a body needs no file while it arrives, wherever it is kept then.
+    pub fn gathered_size(&self) -> u64 {
+        match self.database.url {
+            DatabaseUrl::Sqlite(_) => self.blobs.inline_size.bytes(),
+            DatabaseUrl::Postgres(_) => BlobsConfig::default().inline_size.bytes(),
+        }
+    }
+
     /// The folder of this machine where blobs arrive: where they stay, or, if they are in a bucket, the scratch folder.
     pub fn blobs_path(&self) -> PathBuf {
         self.resolve(self.blobs.url.folder().unwrap_or(&self.blobs.scratch))
