@@ -12,5 +12,5 @@ mod seaweedfs;
 
 pub use self::{
     postgres::{Database, Postgres},
-    seaweedfs::{Bucket, SeaweedFs},
+    seaweedfs::{Bucket, Object, SeaweedFs},
 };

@@ -38,20 +38,32 @@ pub struct SeaweedFs {
     filer: u16,
     s3: u16,
     running: Option<Guarded>,
+    common: OnceLock<Bucket>,
 }
 
-/// A bucket of one test, empty at first.
+/// A bucket of one test, or a folder in one, empty at first.
 #[derive(Debug, Clone)]
 pub struct Bucket {
     /// The URL of the service.
     pub endpoint: String,
     /// Its name.
     pub name: String,
+    /// The folder in it, which is the test's; nothing, if all of it is.
+    pub prefix: String,
     /// The ID of the key.
     pub access_key_id: &'static str,
     /// The secret key.
     pub secret_access_key: &'static str,
     filer: u16,
+}
+
+/// An object in a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Object {
+    /// Its key.
+    pub key: String,
+    /// Its size, in bytes.
+    pub size: u64,
 }
 
 impl SeaweedFs {
@@ -82,7 +94,7 @@ impl SeaweedFs {
         fs::write(folder.join("s3.json"), identities)?;
         let port = || port::free(&[TWIN]);
         let (master, volume, filer, s3) = (port(), port(), port(), port());
-        let mut server = Self { program, folder, master, volume, filer, s3, running: None };
+        let mut server = Self { program, folder, master, volume, filer, s3, running: None, common: OnceLock::new() };
         server.run()?;
         Ok(server)
     }
@@ -96,7 +108,18 @@ impl SeaweedFs {
         let name = format!("test-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         self.make_bucket(&name).unwrap_or_else(|error| panic!("the bucket {name}: {error:#}"));
         let (access_key_id, secret_access_key) = (ACCESS_KEY_ID, SECRET_ACCESS_KEY);
-        Bucket { endpoint: self.endpoint(), name, access_key_id, secret_access_key, filer: self.filer }
+        let (endpoint, prefix) = (self.endpoint(), String::new());
+        Bucket { endpoint, name, prefix, access_key_id, secret_access_key, filer: self.filer }
+    }
+
+    /// A folder in a bucket that many have: each bucket has volumes of its own, and there are not so many.
+    ///
+    /// # Panics
+    /// If the bucket cannot be made.
+    pub fn folder_in_bucket(&self) -> Bucket {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let prefix = format!("folder-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        Bucket { prefix, ..self.common.get_or_init(|| self.bucket()).clone() }
     }
 
     /// The URL of the service.
@@ -170,14 +193,14 @@ impl Drop for SeaweedFs {
 }
 
 impl Bucket {
-    /// The keys of all that is in it. What it has of uploads that are not complete, below `.uploads/`, is nobody's object.
+    /// All that is in it. What it has of uploads that are not complete, below `.uploads/`, is nobody's object.
     ///
     /// # Panics
     /// If the server does not say.
-    pub fn objects(&self) -> Vec<String> {
-        let root = format!("/buckets/{}", self.name);
+    pub fn objects(&self) -> Vec<Object> {
+        let root = format!("/buckets/{}/{}", self.name, self.prefix).trim_end_matches('/').to_owned();
         let uploads = format!("{root}/.uploads");
-        let (mut folders, mut keys) = (vec![root.clone()], Vec::new());
+        let (mut folders, mut objects) = (vec![root.clone()], Vec::new());
         while let Some(folder) = folders.pop() {
             let listing = self.list(&folder).unwrap_or_else(|error| panic!("what is in {folder}: {error:#}"));
             for entry in listing["Entries"].as_array().into_iter().flatten() {
@@ -188,11 +211,12 @@ impl Bucket {
                 if entry["Mode"].as_u64().is_some_and(|mode| mode & FOLDER != 0) {
                     folders.push(path);
                 } else {
-                    keys.push(path.strip_prefix(&root).unwrap_or(&path).trim_start_matches('/').to_owned());
+                    let key = path.strip_prefix(&root).unwrap_or(&path).trim_start_matches('/').to_owned();
+                    objects.push(Object { key, size: entry["FileSize"].as_u64().unwrap_or_default() });
                 }
             }
         }
-        keys
+        objects
     }
 
     fn list(&self, folder: &str) -> Result<Value> {
@@ -244,6 +268,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_folder_of_a_bucket_is_as_a_bucket() {
+        let server = SeaweedFs::shared();
+        let (folder, other) = (server.folder_in_bucket(), server.folder_in_bucket());
+        put_a_byte(server.filer, &format!("/buckets/{}/{}/a/b", folder.name, folder.prefix)).unwrap();
+
+        assert_eq!(folder.name, other.name);
+        assert_eq!(folder.objects(), [Object { key: "a/b".to_owned(), size: 1 }]);
+        assert_eq!(other.objects(), Vec::new());
+    }
+
+    #[test]
     fn a_bucket_says_what_is_in_it_and_in_no_other() {
         let server = SeaweedFs::shared();
         let (bucket, other) = (server.bucket(), server.bucket());
@@ -254,7 +289,7 @@ mod tests {
         let mut objects = bucket.objects();
         objects.sort();
 
-        assert_eq!(objects, ["a/b/c", "d"]);
-        assert_eq!(other.objects(), Vec::<String>::new());
+        assert_eq!(objects, ["a/b/c", "d"].map(|key| Object { key: key.to_owned(), size: 1 }));
+        assert_eq!(other.objects(), Vec::new());
     }
 }

@@ -31,8 +31,8 @@ pub struct Installation {
 
 impl Installation {
     pub(crate) async fn new(folder: TempDir, profile: Profile) -> Self {
-        let database = if profile == Profile::Embedded { None } else { Some(database().await) };
-        let bucket = profile.has_bucket().then(|| SeaweedFs::shared().bucket());
+        let database = if profile == Profile::Embedded { None } else { Some(Box::pin(database()).await) };
+        let bucket = profile.has_bucket().then(|| SeaweedFs::shared().folder_in_bucket());
         Self { profile, folder, database, bucket }
     }
 
@@ -45,7 +45,7 @@ impl Installation {
             set("DATABASE__MAX_CONNECTIONS", CONNECTIONS);
         }
         if let Some(bucket) = &self.bucket {
-            set("BLOBS__URL", &format!("s3://{}", bucket.name));
+            set("BLOBS__URL", &format!("s3://{}/{}", bucket.name, bucket.prefix));
             set("BLOBS__ENDPOINT", &bucket.endpoint);
             set("BLOBS__REGION", "us-east-1");
             set("BLOBS__PATH_STYLE", "true");
@@ -67,7 +67,8 @@ async fn database() -> Database {
     static TEMPLATE: OnceCell<Database> = OnceCell::const_new();
     let made = async {
         let database = Postgres::shared().database();
-        let records = Records::open_postgres(database.url()).await.expect("the database can be brought up to date");
+        let opening = Box::pin(Records::open_postgres(database.url()));
+        let records = opening.await.expect("the database can be brought up to date");
         records.close().await;
         database
     };

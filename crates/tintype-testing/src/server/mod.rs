@@ -81,7 +81,7 @@ impl TestServer {
     /// # Panics
     /// As [`with`](Self::with) does.
     pub async fn made_of(profile: Profile, config: &str) -> Self {
-        Self::in_installation(Installation::new(new_folder(), profile).await, config).await
+        Box::pin(Self::in_installation(Installation::new(new_folder(), profile).await, config)).await
     }
 
     /// Starts a server that other servers of this test can reach under a name of its own, `PREFIX.localhost:PORT`: with
@@ -124,7 +124,7 @@ impl TestServer {
             path(AUTHORITY_FILE).display(),
             names.join(", "),
         );
-        Self::in_installation(Installation::new(folder, Profile::asked_for()).await, &config).await
+        Box::pin(Self::in_installation(Installation::new(folder, Profile::asked_for()).await, &config)).await
     }
 
     async fn in_installation(installation: Installation, config: &str) -> Self {

@@ -1,6 +1,9 @@
 //! What a test can see of a server besides its answers: metrics, and what it keeps.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use tintype_federation::SigningKey;
 use tintype_storage::records::MediaRequests;
@@ -115,11 +118,19 @@ impl TestServer {
         &self.config().data_dir
     }
 
-    /// The blobs that lie in files or objects.
+    /// The blobs that lie in files or objects, but for those that are so small that they may be in the database.
     pub fn blobs(&self) -> Vec<PathBuf> {
+        let small = self.config().blobs.inline_size.bytes();
         match &self.installation.bucket {
-            Some(bucket) => bucket.objects().into_iter().map(PathBuf::from).collect(),
-            None => blobs_below(&self.config().blobs_path()),
+            Some(bucket) => {
+                let large = bucket.objects().into_iter().filter(|object| object.size > small);
+                large.map(|object| object.key.into()).collect()
+            }
+            None => {
+                let mut blobs = blobs_below(&self.config().blobs_path());
+                blobs.retain(|path| fs::metadata(path).is_ok_and(|file| file.len() > small));
+                blobs
+            }
         }
     }
 
