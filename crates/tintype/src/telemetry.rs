@@ -56,6 +56,7 @@ pub(crate) fn router(repository: Repository, registry: Registry, stopping: Cance
 }
 
 async fn metrics(State(telemetry): State<Arc<Telemetry>>) -> Response {
+    telemetry.repository.measure().await;
     let mut text = String::new();
     match encode(&mut text, &telemetry.registry) {
         Ok(()) => {
