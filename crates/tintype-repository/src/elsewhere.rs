@@ -98,11 +98,16 @@ impl Repository {
         elsewhere.deadline.map(|deadline| deadline.since(self.0.clock.now()))
     }
 
-    /// Another node, if it is one and alive.
-    pub(crate) fn living(&self, node: Option<NodeId>) -> Option<Node> {
-        let cluster = self.0.cluster.as_ref()?;
-        let node = node.filter(|node| *node != cluster.node())?;
-        cluster.find(node)
+    /// Another node, if it is one and alive. One that came a moment ago is one, too.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub(crate) async fn living(&self, node: Option<NodeId>) -> Result<Option<Node>, RecordsError> {
+        let Some(cluster) = &self.0.cluster else { return Ok(None) };
+        match node.filter(|node| *node != cluster.node()) {
+            Some(node) => cluster.find_now(node).await,
+            None => Ok(None),
+        }
     }
 
     /// The number of this node among others, if there are any: another one after it was taken for dead.
@@ -122,7 +127,7 @@ impl Repository {
 
     /// Resolves when this node is gone: it was not seen for so long that others take over what it held.
     pub async fn node_is_gone(&self, node: NodeId) {
-        while self.living(Some(node)).is_some() {
+        while self.0.cluster.as_ref().is_some_and(|cluster| cluster.find(node).is_some()) {
             sleep(LOOK_AFTER).await;
         }
     }

@@ -59,7 +59,7 @@ impl Repository {
             ClaimOutcome::Held => return Err(FulfilError::BeingReceived),
             ClaimOutcome::KeptElsewhere(node) => {
                 // It is gone since, and what it kept is nobody's to go on with: the next try finds it so.
-                let node = self.living(Some(node)).ok_or(FulfilError::BeingReceived)?;
+                let node = self.living(Some(node)).await?.ok_or(FulfilError::BeingReceived)?;
                 return Err(FulfilError::Elsewhere(self.elsewhere(node, None)));
             }
         };

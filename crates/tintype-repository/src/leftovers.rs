@@ -40,8 +40,12 @@ pub(crate) fn of_other_nodes(inner: &Arc<Inner>) {
                     tracing::warn!(%error, "what uploads left could not be removed; it is tried again");
                 }
             }
+            let may_be_left = Arc::clone(&inner.may_be_left);
             drop(inner);
-            sleep(EVERY).await;
+            tokio::select! {
+                () = sleep(EVERY) => {}
+                () = may_be_left.notified() => {}
+            }
         }
     });
 }

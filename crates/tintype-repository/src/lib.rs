@@ -25,6 +25,7 @@ mod fulfil;
 mod held;
 mod leftovers;
 mod lives;
+mod measuring;
 mod media_use;
 mod metrics;
 mod open;
@@ -263,6 +264,8 @@ struct Inner {
     heard: watch::Sender<()>,
     turns: Turns,
     sights: Sights,
+    /// Told when uploads ended at another node of which there may be bytes here: see [`leftovers`].
+    may_be_left: Arc<tokio::sync::Notify>,
     /// Files of uploads of which it is not known whether they were recorded.
     unsettled: Mutex<Vec<Location>>,
     /// Held by whoever removes files of what was deleted.
@@ -298,8 +301,7 @@ impl Repository {
         if rules.linked.naming() == Naming::Ignored {
             records.forget_naming().await?;
         }
-        let others = cluster.as_ref().map_or(0, |cluster| cluster.others().len());
-        sweep::what_a_crash_left(&records, &blobs, clock.now(), others).await?;
+        sweep::what_a_crash_left(&records, &blobs, clock.now(), cluster.as_ref()).await?;
         let frozen_from = match rules.freeze {
             Freeze::Never => None,
             Freeze::FromFirstStart => Some(first_start),
@@ -325,6 +327,7 @@ impl Repository {
             heard: watch::Sender::default(),
             turns: Turns::default(),
             sights: Sights::default(),
+            may_be_left: Arc::default(),
             unsettled: Mutex::default(),
             removing: tokio::sync::Mutex::default(),
             removal_is_due: AtomicBool::new(false),

@@ -535,11 +535,11 @@ impl Repository {
         match self.0.records.find_reservation(mxc).await? {
             // While its upload arrives, it does not expire.
             Some(Reservation { held: true, kind, node, .. }) => {
-                let at = self.living(node).filter(|_| readable);
+                let at = self.living(node).await?.filter(|_| readable);
                 Ok(Found::Reserved(Promise { until: Timestamp::NEVER, kind, at }))
             }
             Some(Reservation { expires_at: until, kind, node, partial, .. }) if until > self.0.clock.now() => {
-                let at = self.living(node).filter(|_| readable && partial.is_some());
+                let at = self.living(node.filter(|_| partial.is_some())).await?.filter(|_| readable);
                 Ok(Found::Reserved(Promise { until, at, kind }))
             }
             Some(_) => Ok(Found::Nothing),

@@ -11,11 +11,11 @@ use futures_util::Stream;
 use tintype_domain::Mxc;
 use tintype_storage::{
     blobs::{BlobsError, PartialName},
-    records::ClaimPartial,
+    records::{ClaimPartial, Reservation},
 };
 
 use crate::{
-    BodyError, Caller, Completion, FulfilError, Fulfilled, Hop, Kept, Repository, Resumable, StorageError,
+    BodyError, Caller, Completion, Elsewhere, FulfilError, Fulfilled, Hop, Kept, Repository, Resumable, StorageError,
     attempt::{Attempt, Labels},
     fulfil::Announced,
     rates::Action,
@@ -73,10 +73,16 @@ impl Repository {
             let mut reservation = self.0.records.find_reservation(mxc).await?;
             if let Some(found) = &mut reservation
                 && !self.is_this_node(found.node)
-                && self.living(found.node).is_none()
+                && self.living(found.node).await?.is_none()
             {
                 // The node is gone that brought it, or kept it.
                 (found.held, found.partial) = (false, None);
+            }
+            if let Some(found) = &reservation
+                && let Some(elsewhere) = self.brought_elsewhere(caller, found).await?
+            {
+                // Another node has claimed it since it was looked for.
+                return Err(FulfilError::Elsewhere(elsewhere));
             }
             looks -= 1;
             match &reservation {
@@ -102,7 +108,7 @@ impl Repository {
         if reservation.held {
             return Err(FulfilError::BeingReceived);
         }
-        if let Some(node) = self.living(reservation.node).filter(|_| reservation.partial.is_some()) {
+        if let Some(node) = self.living(reservation.node.filter(|_| reservation.partial.is_some())).await? {
             return Err(FulfilError::Elsewhere(self.elsewhere(node, None)));
         }
         let partial = reservation.partial.as_ref();
@@ -187,13 +193,20 @@ impl Repository {
             return Ok(());
         }
         let Some(reservation) = self.0.records.find_reservation(mxc).await? else { return Ok(()) };
-        if reservation.creator != uploader(caller)?.user_id || !(reservation.held || reservation.partial.is_some()) {
-            return Ok(());
-        }
-        match self.living(reservation.node) {
-            Some(node) => Err(FulfilError::Elsewhere(self.elsewhere(node, None))),
+        match self.brought_elsewhere(caller, &reservation).await? {
+            Some(elsewhere) => Err(FulfilError::Elsewhere(elsewhere)),
             None => Ok(()),
         }
+    }
+
+    /// The other node that brings the caller's upload, or keeps what is there of it. A request that was handed on goes no
+    /// further.
+    async fn brought_elsewhere(&self, caller: &Caller, found: &Reservation) -> Result<Option<Elsewhere>, FulfilError> {
+        let is_there = found.held || found.partial.is_some();
+        if caller.hop == Hop::Relayed || !is_there || found.creator != uploader(caller)?.user_id {
+            return Ok(None);
+        }
+        Ok(self.living(found.node).await?.map(|node| self.elsewhere(node, None)))
     }
 
     /// Ends a resumable request of the caller's that brings this upload, and waits until it has.

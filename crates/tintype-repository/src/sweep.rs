@@ -14,7 +14,7 @@ use tintype_storage::{
 };
 use tokio::time::sleep;
 
-use crate::{Inner, Repository, StorageError, attach, background::Observed};
+use crate::{Cluster, Inner, Repository, StorageError, attach, background::Observed};
 
 /// How often expired reservations are swept. They are refused from the moment they expire; this only frees what they
 /// hold.
@@ -30,13 +30,13 @@ pub(crate) const AFTER_A_FAILURE: Duration = Duration::from_secs(10);
 /// Reservations swept in one transaction.
 const AT_ONCE: u32 = 500;
 
-/// Of what others left who are gone. A folder of blobs that several nodes share is left alone: see `leftovers`. Where there
-/// are other nodes, so is what is recorded of uploads that were interrupted elsewhere.
+/// Of what others left who are gone. A folder of blobs that several nodes share is left alone: see `leftovers`. In a folder of
+/// its own a node finds what it kept of interrupted uploads under an earlier number, and goes on with it.
 pub(crate) async fn what_a_crash_left(
     records: &Records,
     blobs: &Blobs,
     now: Timestamp,
-    others: usize,
+    cluster: Option<&Cluster>,
 ) -> Result<(), StorageError> {
     // Whoever was forwarding a request is gone, and the answer with them.
     records.abandon_attachments(now).await?;
@@ -45,15 +45,19 @@ pub(crate) async fn what_a_crash_left(
     if blobs.arrive_among_others() {
         return Ok(());
     }
-    let alone = others == 0;
+    let alone = !cluster.is_some_and(Cluster::is_shared);
+    let here = blobs.partial_names().await?.into_iter().collect::<HashSet<_>>();
     let mut partial = HashSet::new();
     for (name, size) in records.partials().await? {
-        if !alone {
-            partial.insert(name);
+        if !alone && !here.contains(&name) {
+            // It lies at another node, which may not be there yet.
         } else if size == 0 {
             // What may be in its file was recorded nowhere: it goes, and what was said of the upload stays.
+            records.adopt_partial(name).await?;
         } else if blobs.cut_partial(&name, size).await? {
-            partial.insert(name);
+            if records.adopt_partial(name.clone()).await? {
+                partial.insert(name);
+            }
         } else {
             tracing::warn!(file = name.as_str(), "what an interrupted upload had left is lost");
             records.forget_partial(name).await?;

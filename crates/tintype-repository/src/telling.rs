@@ -204,6 +204,10 @@ impl Inner {
                 self.follow(word);
                 self.rooms_to_read.look();
             }
+            Word::Ended(_) | Word::BrokeOff(_) => {
+                self.follow(word);
+                self.may_be_left.notify_one();
+            }
             word => self.follow(word),
         }
     }

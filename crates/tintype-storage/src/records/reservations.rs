@@ -289,6 +289,18 @@ impl Records {
         self.write(ForgetPartial(name)).await
     }
 
+    /// Makes the bytes of an upload this node's: they lie here, since before it was started anew. False if somebody began the
+    /// upload anew meanwhile, or another node has it that is alive.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the database fails.
+    pub async fn adopt_partial(&self, name: PartialName) -> Result<bool, RecordsError> {
+        match self.me() {
+            Some(node) => self.write(AdoptPartial { name, node }).await,
+            None => Ok(true),
+        }
+    }
+
     /// How many reservations wait for their upload, those included that expired since the last sweep.
     ///
     /// # Errors
@@ -552,6 +564,27 @@ impl Statement for ReleaseAll {
         .execute(connection)
         .await?;
         Ok(())
+    }
+}
+
+struct AdoptPartial {
+    name: PartialName,
+    node: i64,
+}
+
+impl Statement for AdoptPartial {
+    type Output = bool;
+
+    async fn run(&self, connection: &mut Connection) -> Result<bool, RecordsError> {
+        let adopted = query(
+            "UPDATE reservations SET node = $2 WHERE partial = $1
+             AND (node IS NULL OR NOT EXISTS (SELECT 1 FROM nodes n WHERE n.id = reservations.node))",
+        )
+        .bind(self.name.as_str())
+        .bind(self.node)
+        .execute(connection)
+        .await?;
+        Ok(adopted.rows_affected() > 0)
     }
 }
 
