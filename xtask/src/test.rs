@@ -36,10 +36,28 @@ pub fn run() -> Result<bool> {
     tally.check("documentation", documentation.env("RUSTDOCFLAGS", "--deny warnings"))?;
     // The end-to-end suites start the program that this builds.
     tally.check("build", cargo(["build", "--package", "tintype"]))?;
+    println!("--- tests");
     tally.suites(cargo(["test", "--workspace", "--no-fail-fast"]))?;
+    println!("--- the endpoints once more, on three nodes behind a balancer, with PostgreSQL and SeaweedFS");
+    tally.suites(on_three_nodes())?;
     println!("{} passed, {} failed", tally.passed, tally.failed);
     Ok(tally.failed == 0)
 }
+
+/// The suite of the endpoints on three nodes. A test waits more than it works there, so more of them run at once than there
+/// are cores.
+fn on_three_nodes() -> Command {
+    let mut command = cargo(["test", "--package", "tintype-api", "--test", "api", "--", "--test-threads", "4"]);
+    command.env("TINTYPE_TEST_PROFILE", "cluster");
+    for (test, _) in NOT_ON_THREE_NODES {
+        command.args(["--skip", test]);
+    }
+    command
+}
+
+/// Tests that are not run on three nodes, and why. What a test by its nature cannot show there it says itself: see
+/// `embedded_only!` of `tintype-testing`.
+const NOT_ON_THREE_NODES: [(&str, &str); 0] = [];
 
 fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -61,9 +79,8 @@ impl Tally {
     }
 
     /// Runs test suites, shows what they print, and adds up what they say of themselves.
-    fn suites(&mut self, mut command: Command) -> Result<()> {
-        println!("--- tests");
-        let mut suites = command.stdout(Stdio::piped()).spawn().context("starting the tests")?;
+    fn suites(&mut self, mut command: impl std::borrow::BorrowMut<Command>) -> Result<()> {
+        let mut suites = command.borrow_mut().stdout(Stdio::piped()).spawn().context("starting the tests")?;
         let output = suites.stdout.take().context("the tests' output")?;
         let before = self.failed;
         for line in BufReader::new(output).lines() {

@@ -36,7 +36,8 @@ async fn the_homeserver_says_whose_token_it_is() {
 #[tokio::test]
 async fn an_answer_is_believed_for_a_while() {
     let homeserver = FakeHomeserver::start().await;
-    let (_server, alice) = alice_beside(&homeserver, "").await;
+    let (server, alice) = alice_beside(&homeserver, "").await;
+    server.is_at_one_node("a token that was asked about is known to the node that asked");
 
     for _ in 0..5 {
         assert_eq!(alice.get(paths::CONFIG).await.status(), 200);
@@ -60,7 +61,8 @@ async fn with_a_cache_time_of_nothing_every_request_asks() {
 #[tokio::test]
 async fn many_requests_at_once_ask_once() {
     let homeserver = FakeHomeserver::start().await;
-    let (_server, alice) = alice_beside(&homeserver, "").await;
+    let (server, alice) = alice_beside(&homeserver, "").await;
+    server.is_at_one_node("a token that was asked about is known to the node that asked");
 
     let held_back = homeserver.hold_back().await;
     let requests = (0..20).map(|_| tokio::spawn(alice.get(paths::CONFIG).into_future())).collect::<Vec<_>>();
@@ -222,6 +224,7 @@ async fn an_application_service_acts_as_the_user_that_it_names() {
     let homeserver = FakeHomeserver::start().await;
     homeserver.log_in("bridge", "as_token");
     let server = beside(&homeserver).await;
+    server.is_at_one_node("a token that was asked about is known to the node that asked");
     let bridge = server.anonymous().with_token("as_token");
 
     for query in [

@@ -7,7 +7,10 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener as StdTcpListener},
-    sync::LazyLock,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -36,6 +39,7 @@ pub(crate) struct Front {
 /// Balances until it is dropped; connections that are under way go on.
 pub(crate) struct Balancer {
     address: SocketAddr,
+    stays: Arc<AtomicBool>,
     accepting: JoinHandle<()>,
 }
 
@@ -52,7 +56,8 @@ impl Front {
     /// Begins to balance between nodes that listen at these addresses.
     pub(crate) fn balance(self, nodes: Vec<SocketAddr>) -> Balancer {
         let Self { listener, address } = self;
-        Balancer { address, accepting: RUNTIME.spawn(accept(listener, nodes)) }
+        let stays = Arc::new(AtomicBool::new(false));
+        Balancer { address, accepting: RUNTIME.spawn(accept(listener, nodes, Arc::clone(&stays))), stays }
     }
 }
 
@@ -60,6 +65,11 @@ impl Balancer {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// From now on each connection goes to the first node.
+    pub(crate) fn stay(&self) {
+        self.stays.store(true, Ordering::Release);
     }
 }
 
@@ -69,14 +79,15 @@ impl Drop for Balancer {
     }
 }
 
-async fn accept(listener: TcpListener, nodes: Vec<SocketAddr>) {
-    for &node in nodes.iter().cycle() {
+async fn accept(listener: TcpListener, nodes: Vec<SocketAddr>, stays: Arc<AtomicBool>) {
+    for &next in nodes.iter().cycle() {
         let client = loop {
             match listener.accept().await {
                 Ok((client, _)) => break client,
                 Err(_) => sleep(OUT_OF_DESCRIPTORS).await,
             }
         };
+        let node = if stays.load(Ordering::Acquire) { nodes[0] } else { next };
         tokio::spawn(carry(client, node));
     }
 }
@@ -131,6 +142,19 @@ mod tests {
             assert_eq!(server.read_u8().await.unwrap(), b'?');
             server.write_all(b"!").await.unwrap();
             assert_eq!(client.read_u8().await.unwrap(), b'!');
+        }
+    }
+
+    #[tokio::test]
+    async fn where_it_stays_each_connection_goes_to_the_first_node() {
+        let nodes = [node().await, node().await];
+        let balancer = Front::listen(LOOPBACK).unwrap().balance(nodes.iter().map(|(_, address)| *address).collect());
+        balancer.stay();
+
+        for _ in 0..3 {
+            let mut client = TcpStream::connect(balancer.address()).await.unwrap();
+            client.write_all(b"?").await.unwrap();
+            assert_eq!(nodes[0].0.accept().await.unwrap().0.read_u8().await.unwrap(), b'?');
         }
     }
 

@@ -63,14 +63,18 @@ macro_rules! embedded_only {
 /// What [`embedded_only!`] asks.
 #[doc(hidden)]
 pub fn is_embedded(reason: &str) -> bool {
-    use std::io::Write as _;
-
     let is_embedded = Profile::asked_for() == Profile::Embedded;
     if !is_embedded {
-        let thread = std::thread::current();
-        let test = thread.name().unwrap_or("a test");
-        // Past the capture of what tests print.
-        let _ = writeln!(std::io::stdout(), "\nonly on one embedded node: {test}: {reason}");
+        say("only on one embedded node", reason);
     }
     is_embedded
+}
+
+/// Writes a line past the capture of what tests print.
+pub(crate) fn say(what: &str, reason: &str) {
+    use std::io::Write as _;
+
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let _ = writeln!(std::io::stdout(), "\n{what}: {test}: {reason}");
 }

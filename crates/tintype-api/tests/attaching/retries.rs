@@ -114,6 +114,7 @@ fn sending(client: &Client, media: &tintype_domain::Mxc) -> tokio::task::JoinHan
 #[tokio::test]
 async fn a_retry_waits_for_what_it_repeats() {
     let setting = Setting::new().await;
+    setting.server.is_at_one_node("a token that was asked about is known to the node that asked");
     let one = setting.restricted("one").await;
     setting.takes("1", "$event");
     assert_eq!(setting.alice.upload("so that the token is known").await.server_name, "example.org");
@@ -132,6 +133,7 @@ async fn a_retry_waits_for_what_it_repeats() {
 #[tokio::test]
 async fn what_was_begun_ends_even_if_the_client_has_gone() {
     let setting = Setting::new().await;
+    setting.server.is_at_one_node("a token that was asked about is known to the node that asked");
     let one = setting.restricted("one").await;
     setting.takes("1", "$event");
     assert_eq!(setting.alice.upload("so that the token is known").await.server_name, "example.org");
@@ -149,6 +151,7 @@ async fn what_was_begun_ends_even_if_the_client_has_gone() {
 #[tokio::test]
 async fn what_was_under_way_when_the_server_stopped_is_retried_after_the_next_start() {
     let setting = Setting::new().await;
+    setting.server.is_at_one_node("a token that was asked about is known to the node that asked");
     let one = setting.restricted("one").await;
     setting.takes("1", "$event");
     assert_eq!(setting.alice.upload("so that the token is known").await.server_name, "example.org");

@@ -132,6 +132,7 @@ async fn what_the_homeserver_refuses_leaves_the_media_free() {
 #[tokio::test]
 async fn a_homeserver_that_was_not_reached_has_done_nothing() {
     let setting = Setting::new().await;
+    setting.server.is_at_one_node("a token that was asked about is known to the node that asked");
     let one = setting.restricted("one").await;
     assert_eq!(setting.alice.upload("so that the token is known").await.server_name, "example.org");
     let Setting { homeserver, server, alice, .. } = setting;

@@ -394,6 +394,7 @@ async fn one_user_has_only_so_much_of_it() {
 #[tokio::test]
 async fn ephemeral_media_has_a_rate_of_its_own() {
     let server = TestServer::with("limits.rates.ephemeral = { per_second = 1, burst = 2 }").await;
+    server.is_at_one_node("a burst is what one node gives");
     let alice = server.user("alice").await;
     let mxc = ephemeral(&alice, "one").await;
     ephemeral(&alice, "two").await;

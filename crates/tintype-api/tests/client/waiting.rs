@@ -285,6 +285,7 @@ async fn an_upload_that_breaks_off_wakes_nobody_who_waits_for_the_whole() {
 #[tokio::test]
 async fn under_pressure_the_longest_waiting_are_answered_early() {
     let (server, alice, bob, mxc) = reserved("limits.max_waiting_downloads = 3").await;
+    server.is_at_one_node("each node has its own places to wait");
     let carol = server.user("carol").await;
     let first = waits(&server, &alice, &mxc, "?timeout_ms=60000").await;
     let second = waits(&server, &bob, &mxc, "?timeout_ms=10000").await;
@@ -305,6 +306,7 @@ async fn under_pressure_the_longest_waiting_are_answered_early() {
 #[tokio::test]
 async fn a_user_who_waits_for_too_much_loses_only_waits_of_their_own() {
     let (server, alice, bob, mxc) = reserved("limits.max_waiting_per_user = 2").await;
+    server.is_at_one_node("each node has its own places to wait");
     let longest = waits(&server, &alice, &mxc, "").await;
     let first = waits(&server, &bob, &mxc, "").await;
     let second = waits(&server, &bob, &mxc, "").await;
@@ -345,6 +347,7 @@ async fn what_was_answered_no_longer_counts_as_waiting() {
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_never_holds_up_downloads_of_what_is_there() {
     let (server, alice, bob, mxc) = reserved("limits.max_waiting_downloads = 50").await;
+    server.is_at_one_node("each node has its own places to wait");
     let stored = alice.upload(pattern(100_000)).await;
     let waiting: Vec<_> = (0..200).map(|_| Waiting::new(bob.get(paths::download(&mxc)).into_future())).collect();
     only_wait(&server, 50).await;

@@ -20,6 +20,7 @@ fn missing(server: &TestServer) -> Mxc {
 #[tokio::test]
 async fn what_is_not_there_is_not_asked_for_again_for_a_minute_for_those_without_a_token() {
     let (ours, theirs, ..) = pair("legacy.freeze = 'never'", "").await;
+    ours.is_at_one_node("each node remembers for itself what another server said");
     let (path, anonymous) = (paths::legacy_download(&missing(&theirs)), ours.anonymous());
 
     for _ in 0..3 {
@@ -96,6 +97,7 @@ async fn an_origin_that_is_back_is_asked_again_after_a_pause() {
 #[tokio::test]
 async fn media_of_exactly_the_limit_is_taken_and_one_byte_more_is_not() {
     let (ours, theirs, alice, bob) = pair("limits.max_remote_size = '1MiB'", "").await;
+    ours.is_at_one_node("each node remembers for itself what another server said");
     let (fits, too_much) = (bob.upload(pattern(MIB)).await, bob.upload(pattern(MIB + 1)).await);
 
     for _ in 0..2 {

@@ -13,6 +13,7 @@ const LENGTH: usize = 1_000_000;
 async fn many_who_ask_while_the_origin_sends_cause_one_request_and_all_of_them_stream() {
     for has_length in [true, false] {
         let (ours, theirs, alice, bob) = pair("", "").await;
+        theirs.is_at_one_node("a request that is handed on is counted by both nodes");
         let (mxc, bytes) = (bob.create().await, pattern(LENGTH));
         let put = bob.put(&mxc);
         let mut upload = if has_length { put.feed(LENGTH).await } else { put.feed_chunked().await };
@@ -43,6 +44,7 @@ async fn many_who_ask_while_the_origin_sends_cause_one_request_and_all_of_them_s
 #[tokio::test]
 async fn many_who_wait_for_what_was_promised_cause_one_request() {
     let (ours, theirs, alice, bob) = pair("", "").await;
+    theirs.is_at_one_node("a request that is handed on is counted by both nodes");
     let (mxc, bytes) = (bob.create().await, pattern(LENGTH));
     let waiting = (0..CROWD).map(|_| Waiting::new(alice.get(paths::download(&mxc)).into_future())).collect::<Vec<_>>();
     until("all of them wait", async || ours.waiting_downloads().await == CROWD as u64).await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tintype_testing::{TestServer, paths, pattern, pictures, until};
+use tintype_testing::{TestServer, embedded_only, paths, pattern, pictures, until};
 
 use super::pair;
 
@@ -29,6 +29,7 @@ async fn has_blobs(server: &TestServer, files: usize) {
 
 #[tokio::test]
 async fn what_was_not_asked_for_long_enough_goes_and_is_fetched_again() {
+    embedded_only!("the minutes of use and of the sweep pass at several nodes, in no order");
     let (ours, theirs, alice, bob) = pair("remote_cache.max_age = '10d'", "").await;
     let (used, unused) = (bob.upload(pattern(LENGTH)).await, bob.upload(pattern(LENGTH + 1)).await);
     for mxc in [&used, &unused] {
@@ -52,6 +53,7 @@ async fn what_was_not_asked_for_long_enough_goes_and_is_fetched_again() {
 
 #[tokio::test]
 async fn of_what_is_too_much_the_longest_unused_goes_first() {
+    embedded_only!("the minutes of use and of the sweep pass at several nodes, in no order");
     let (ours, theirs, alice, bob) = pair("remote_cache.max_size = '1MiB'", "").await;
     let mut uploaded = Vec::new();
     for more in 0..3 {

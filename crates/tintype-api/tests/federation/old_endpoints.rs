@@ -215,6 +215,7 @@ async fn exceptions_are_fetched_and_given_to_anybody() {
 #[tokio::test]
 async fn what_arrives_during_a_freeze_is_not_shown_to_anybody_without_a_token() {
     let (ours, theirs, alice, bob) = pair("legacy.freeze = 'now'", "").await;
+    theirs.is_at_one_node("a request that is handed on is counted by both nodes");
     let mxc = bob.create().await;
     let mut upload = bob.put(&mxc).feed(10).await;
     upload.send("01234").await;

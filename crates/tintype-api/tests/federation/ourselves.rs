@@ -104,6 +104,7 @@ async fn a_request_in_our_own_name_finds_nothing_whatever_its_letters_are() {
 async fn an_alias_that_leads_back_to_us_ends_in_not_found() {
     for freeze in ["", "legacy.freeze = 'never'"] {
         let (ours, alias) = with_an_alias(freeze).await;
+        ours.is_at_one_node("each node remembers for itself what another server said");
         let alice = ours.user("alice").await;
         let mxc = alice.upload(pictures::jpeg(400, 300)).await;
 

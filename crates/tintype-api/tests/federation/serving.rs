@@ -207,7 +207,9 @@ async fn what_other_servers_need_to_know_of_us_is_on_the_tls_port() {
 
 #[tokio::test]
 async fn keys_are_asked_for_once() {
-    let (_ours, theirs, alice, bob) = pair("", "").await;
+    let (ours, theirs, alice, bob) = pair("", "").await;
+    ours.is_at_one_node("each node remembers for itself who signs with which keys");
+    theirs.is_at_one_node("each node remembers for itself who signs with which keys");
     let mut uploaded = Vec::new();
     for number in 0..5 {
         uploaded.push(alice.upload(format!("number {number}")).await);

@@ -21,6 +21,7 @@ use crate::{
     Client, Connection, Profile,
     client::Target,
     port,
+    profile::say,
     stores::Installation,
     tls::{self, CHAIN_FILE, Certificate, KEY_FILE},
     wait::PATIENCE,
@@ -246,6 +247,15 @@ impl TestServer {
     /// What time it is for the server.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Has everybody who comes by the balancer reach the first node from now on, and says so on a line that
+    /// `cargo xtask test` counts: for what each node does by itself, as the book says.
+    pub fn is_at_one_node(&self, reason: &str) {
+        if self.installation.profile.nodes() > 1 {
+            say("at one node", reason);
+            self.plan.stay_at_one_node(&self.nodes);
+        }
     }
 
     /// The same client, on its way to one of the nodes.

@@ -4,7 +4,10 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use futures_util::future::join_all;
@@ -30,6 +33,8 @@ pub(super) struct Plan {
     /// Where clients reach what the nodes listen on, in the order of `http.listen` and `http.tls_listen`. Nothing where
     /// there is but one node: that listens there itself.
     fronts: Vec<SocketAddr>,
+    /// Whether every connection goes to the first node.
+    is_at_one_node: AtomicBool,
 }
 
 /// Nodes that run.
@@ -56,7 +61,7 @@ impl Plan {
             config.data_dir = folder.join(if index == 0 { "data".to_owned() } else { format!("data-{index}") });
             config
         });
-        let mut plan = Self { configs: configs.collect(), fronts: Vec::new() };
+        let mut plan = Self { configs: configs.collect(), fronts: Vec::new(), is_at_one_node: AtomicBool::new(false) };
         if plan.configs.len() > 1 {
             plan.fronts = fronts(&plan.configs[0]);
             for config in &mut plan.configs {
@@ -75,6 +80,12 @@ impl Plan {
         }
     }
 
+    /// Has every connection go to the first node from now on, also when they are started again.
+    pub(super) fn stay_at_one_node(&self, nodes: &Nodes) {
+        self.is_at_one_node.store(true, Ordering::Relaxed);
+        nodes.balancers.iter().for_each(Balancer::stay);
+    }
+
     /// Starts the nodes.
     ///
     /// # Errors
@@ -89,7 +100,11 @@ impl Plan {
             running.push(timeout(PATIENCE, Box::pin(start)).await??);
         }
         let balance = |(index, front): (usize, Front)| {
-            front.balance(running.iter().map(|node| socket_address(&node.addresses()[index])).collect())
+            let balancer = front.balance(running.iter().map(|node| socket_address(&node.addresses()[index])).collect());
+            if self.is_at_one_node.load(Ordering::Relaxed) {
+                balancer.stay();
+            }
+            balancer
         };
         let balancers = fronts.into_iter().enumerate().map(balance).collect::<Vec<_>>();
         let mut addresses = running[0].addresses().to_vec();

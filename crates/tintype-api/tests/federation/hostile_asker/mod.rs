@@ -20,6 +20,7 @@ struct Scene {
 impl Scene {
     async fn new(config: &str) -> Self {
         let (ours, peer) = tokio::join!(TestServer::federating("ours", config), Peer::start("theirs"));
+        ours.is_at_one_node("each node remembers for itself who signs with which keys");
         let mxc = ours.user("bob").await.upload("media").content_type("text/plain").await;
         Self { ours, mxc, peer }
     }

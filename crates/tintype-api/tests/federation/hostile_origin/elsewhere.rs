@@ -118,6 +118,7 @@ async fn redirects_are_followed_five_times_and_only_where_the_first_url_could_le
 #[tokio::test]
 async fn what_is_not_the_whole_media_is_not_kept() {
     let scene = Scene::new("federation.idle_timeout = '300ms'\nlimits.max_remote_size = '200KiB'").await;
+    scene.ours.is_at_one_node("each node remembers for itself what another server said");
     let cdn = Peer::start("cdn").await;
     for (path, script) in [
         ("/packed", Script::response(200, "Content-Encoding: gzip\r\n", "media")),

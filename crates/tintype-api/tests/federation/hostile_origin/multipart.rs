@@ -245,6 +245,7 @@ async fn a_preamble_without_an_end_is_given_up() {
 #[tokio::test]
 async fn media_without_an_end_is_cut_where_it_is_too_large() {
     let scene = Scene::new("limits.max_remote_size = '200KiB'").await;
+    scene.ours.is_at_one_node("each node remembers for itself what another server said");
     let begin = format!("{FIRST}\r\n");
     let length = format!("HTTP/1.1 200 OK\r\n{MIXED}Content-Length: 9999999999\r\n\r\n{begin}");
     let cases = [
