@@ -147,7 +147,7 @@ impl Repository {
             return Err(CdnError::Expired);
         }
         let Signed { location, size, headers, expires } = signed;
-        let content = Content::Blob(Box::pin(self.0.blobs.read(&location)).await?);
+        let content = Content::Blob(Box::pin(self.0.blobs.read_lasting(&location, size)).await?);
         let sha256 = location.content_hash();
         Ok(OpenedForCdn { content, size, sha256, headers, expires, holds_for: Duration::from_secs(expires - now) })
     }

@@ -12,6 +12,7 @@ mod attach;
 mod attempt;
 mod authenticate;
 mod background;
+mod cache_metrics;
 mod cdn;
 mod cluster;
 mod cluster_key;
@@ -79,6 +80,7 @@ use self::{
     attach::Turns,
     authenticate::Tokens,
     background::Background,
+    cache_metrics::CacheCollector,
     endings::Endings,
     lives::Lives,
     media_use::{MediaUse, MediaUseCollector, MediaUses},
@@ -427,6 +429,7 @@ impl Repository {
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.0.metrics.register(registry);
         registry.register_collector(Box::new(MediaUseCollector(Arc::clone(&self.0.uses))));
+        registry.register_collector(Box::new(CacheCollector(self.0.blobs.clone())));
     }
 
     /// Counts a request for media. `stored` is when the media was, where it was found.

@@ -112,6 +112,13 @@ impl CachedMedia {
         self.record.size
     }
 
+    /// Its length in bytes, if nobody can take it away at once: then its bytes may be kept near.
+    pub(crate) fn lasting(&self) -> Option<u64> {
+        let MediaRecord { lifetime, audience, size, .. } = &self.record;
+        let lasts = self.life.is_none() && !lifetime.is_ephemeral() && *audience == Audience::Everyone;
+        lasts.then_some(*size)
+    }
+
     /// Itself, served as a thumbnail of this type.
     pub(crate) fn as_its_own_thumbnail(&self, content_type: &'static str) -> CachedThumbnail {
         let MediaRecord { sha256, size, created_at, lifetime, .. } = self.record;
@@ -566,19 +573,23 @@ impl Repository {
 
     /// Opens the bytes of media.
     pub(crate) async fn content_of(&self, media: &CachedMedia) -> Result<Content, BlobsError> {
-        Ok(living(self.content(&media.body).await?, media.life.as_ref()))
+        Ok(living(self.content(&media.body, media.lasting()).await?, media.life.as_ref()))
     }
 
-    /// Opens the bytes of a body.
-    pub(crate) async fn content(&self, body: &Body) -> Result<Content, BlobsError> {
+    /// Opens the bytes of a body. `lasting` is their number, if nobody can take them away at once.
+    pub(crate) async fn content(&self, body: &Body, lasting: Option<u64>) -> Result<Content, BlobsError> {
         Ok(match body {
             Body::Inline(bytes) => Content::Memory(bytes.clone()),
-            Body::At(location) => Content::Blob(Box::pin(self.open_blob(location)).await?),
+            Body::At(location) => Content::Blob(Box::pin(self.open_blob(location, lasting)).await?),
         })
     }
 
-    async fn open_blob(&self, location: &Location) -> Result<Blob, BlobsError> {
-        self.0.blobs.read(location).await.inspect_err(|error| {
+    async fn open_blob(&self, location: &Location, lasting: Option<u64>) -> Result<Blob, BlobsError> {
+        let opened = match lasting {
+            Some(size) => self.0.blobs.read_lasting(location, size).await,
+            None => self.0.blobs.read(location).await,
+        };
+        opened.inspect_err(|error| {
             tracing::error!(%error, location = location.as_str(), "a recorded blob cannot be opened");
         })
     }

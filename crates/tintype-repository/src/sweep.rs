@@ -312,15 +312,26 @@ pub(crate) fn unneeded_soon(inner: &Arc<Inner>) {
 }
 
 /// Removes the files that are queued. One that cannot be removed stays in the queue, and holds up no other.
-pub(crate) async fn remove_files(records: &Records, blobs: &Blobs) -> Result<(), StorageError> {
+///
+/// It is said of each before and after that it is removed: what somebody else keeps of it is to go at once, and so is what
+/// they load meanwhile.
+pub(crate) async fn remove_files(
+    records: &Records,
+    blobs: &Blobs,
+    say: impl Fn(&Location),
+) -> Result<(), StorageError> {
     let mut stuck = 0;
     loop {
         // The oldest come first: those that could not be removed a moment ago are in front.
         let queued = records.removals(AT_ONCE.saturating_add(stuck)).await?;
         let mut removed = Vec::new();
         for location in queued.into_iter().skip(stuck as usize) {
+            say(&location);
             match blobs.remove(&location).await {
-                Ok(()) => removed.push(location),
+                Ok(()) => {
+                    say(&location);
+                    removed.push(location);
+                }
                 Err(error) => {
                     tracing::warn!(%error, location = location.as_str(), "a file could not be removed; it is tried again");
                     stuck += 1;
@@ -335,7 +346,7 @@ pub(crate) async fn remove_files(records: &Records, blobs: &Blobs) -> Result<(),
 }
 
 async fn remove_queued(inner: &Inner) -> Result<(), StorageError> {
-    remove_files(&inner.records, &inner.blobs).await?;
+    remove_files(&inner.records, &inner.blobs, |location| inner.removed(location)).await?;
     inner.metrics.removals_pending(inner.records.owed_removals().await?.0);
     // Small media is in the database: what was deleted is overwritten there, but the log still has it.
     if inner.log_holds_deleted.swap(false, Ordering::Relaxed) && !inner.records.checkpoint().await? {

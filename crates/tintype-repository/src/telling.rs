@@ -13,7 +13,10 @@ use std::{
 };
 
 use tintype_domain::{Audience, Mxc};
-use tintype_storage::records::{Basis, Ear, RecordsError, RemoteKey, RemoteResponse, ThumbnailKey};
+use tintype_storage::{
+    blobs::Location,
+    records::{Basis, Ear, RecordsError, RemoteKey, RemoteResponse, ThumbnailKey},
+};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::{
@@ -85,6 +88,11 @@ impl Inner {
         self.say(&Word::Forget(key.clone()));
     }
 
+    /// Bytes that no record names are being removed, or were.
+    pub(crate) fn removed(&self, location: &Location) {
+        self.tell(&Word::Removed(location.clone()));
+    }
+
     /// Resolves when the others were told all that was said before: they hear it a moment later.
     pub(crate) async fn told(&self) {
         if let Some(cluster) = &self.cluster {
@@ -153,6 +161,7 @@ impl Inner {
                 self.waiting.call(mxc);
             }
             Word::BrokeOff(mxc) => self.arrivals.broke_off(mxc),
+            Word::Removed(location) => self.blobs.forget(location),
             Word::Sessions(tokens) => self.endings.note(tokens),
             Word::Visibility => self.sights.forget(),
             Word::Rooms => self.heard.send_replace(()),
@@ -179,6 +188,7 @@ impl Inner {
         }
         self.media.invalidate_all();
         self.thumbnails.invalidate_all();
+        self.blobs.forget_all();
         self.endings.note_all();
         // What readers are held for may be stored by now, or brought anew, at another node.
         self.arrivals.give_up_all();

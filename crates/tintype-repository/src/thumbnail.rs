@@ -267,6 +267,7 @@ impl Repository {
         thumbnail: &CachedThumbnail,
         life: Option<&Life>,
     ) -> Result<OpenedThumbnail, BlobsError> {
+        let lasting = (life.is_none() && !thumbnail.may_end()).then_some(thumbnail.size);
         Ok(OpenedThumbnail {
             content_type: thumbnail.content_type,
             sha256: thumbnail.sha256,
@@ -274,7 +275,7 @@ impl Repository {
             created_at: thumbnail.created_at,
             lifetime: thumbnail.lifetime,
             audience: thumbnail.restriction.as_ref().map_or(Audience::Everyone, |one| one.audience.clone()),
-            content: living(self.content(&thumbnail.body).await?, life),
+            content: living(self.content(&thumbnail.body, lasting).await?, life),
         })
     }
 
@@ -344,7 +345,7 @@ impl Repository {
         request: ThumbnailRequest,
     ) -> Result<Thumbnail, ThumbnailsError> {
         let limits = self.0.rules.thumbnails.limits;
-        let source = LocalContent::of(&self.content(&media.body).await?, media.size()).await?;
+        let source = LocalContent::of(&self.content(&media.body, media.lasting()).await?, media.size()).await?;
         let size = media.size();
         let request = Request { size: request.size, method: request.method };
         let _waiting = self.0.metrics.thumbnail_waits();

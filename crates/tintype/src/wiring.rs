@@ -22,7 +22,7 @@ use tintype_repository::{
     WaitingLimits,
 };
 use tintype_storage::{
-    blobs::{Blobs, BlobsError, Files, Moving, Objects},
+    blobs::{Blobs, BlobsError, Cache, CacheSettings, DiskCache, Files, Moving, Objects},
     records::{PostgresDatabase, Quota, Records},
 };
 use tintype_thumbnails::Limits;
@@ -186,6 +186,21 @@ pub(crate) fn moving_beside(config: &Config, randomness: &Arc<dyn Randomness>) -
     Ok(Some(Moving::new(old, new)))
 }
 
+/// The blobs, with a cache in front of a store that is far away.
+async fn near(config: &Config, blobs: Blobs, randomness: Arc<dyn Randomness>) -> anyhow::Result<Blobs> {
+    let cache = &config.blobs.cache;
+    let Blobs::Objects(objects) = blobs else { return Ok(blobs) };
+    if !cache.is_on() {
+        return Ok(objects.into());
+    }
+    let folder = config.resolve(&cache.folder);
+    let disk = cache.disk.value().map(|size| DiskCache { folder: folder.clone(), size: size.bytes() });
+    let settings = CacheSettings { memory: cache.memory.bytes(), disk, max_blob: cache.max_object.bytes() };
+    let cache = Box::pin(Cache::open(settings, randomness)).await;
+    let cache = cache.with_context(|| format!("the cache of blobs in {} cannot be opened", folder.display()))?;
+    Ok(objects.cached(cache).into())
+}
+
 /// Opens the repository: everything but HTTP.
 pub(crate) async fn repository(
     config: &Config,
@@ -193,7 +208,7 @@ pub(crate) async fn repository(
     clock: Arc<dyn Clock>,
     randomness: Arc<dyn Randomness>,
 ) -> anyhow::Result<Repository> {
-    let blobs = blobs(config, &randomness)?;
+    let blobs = near(config, blobs(config, &randomness)?, Arc::clone(&randomness)).await?;
     let records = Box::pin(records(config)).await?;
     let cluster = if records.has_nodes() {
         Some(Box::pin(Cluster::join(&records, membership(config), Arc::clone(&randomness))).await?)

@@ -5,7 +5,10 @@
 
 use serde_json::{Value, json};
 use tintype_domain::{Audience, Mxc};
-use tintype_storage::records::{RemoteKey, RemoteResponse, ThumbnailMethod};
+use tintype_storage::{
+    blobs::Location,
+    records::{RemoteKey, RemoteResponse, ThumbnailMethod},
+};
 
 use crate::TokensOf;
 
@@ -26,6 +29,8 @@ pub(crate) enum Word {
     BrokeOff(Mxc),
     /// What is remembered of this response of another server is not true any more.
     Forget(RemoteKey),
+    /// These bytes are being removed: nobody is to keep them near.
+    Removed(Location),
     /// Another server says that its media is for this audience.
     Overruled(Mxc, Audience),
     /// These sessions were ended, or some of them.
@@ -49,6 +54,7 @@ impl Word {
             Self::Ended(mxc) => of("e", mxc),
             Self::Cut(mxc) => of("x", mxc),
             Self::BrokeOff(mxc) => of("k", mxc),
+            Self::Removed(location) => json!(["d", location.as_str()]),
             Self::Forget(RemoteKey { mxc, response }) => {
                 let (server, id) = (mxc.server_name.as_str(), mxc.media_id.as_str());
                 match response {
@@ -96,6 +102,7 @@ fn read(parts: &[Value]) -> Option<Word> {
         ("e", 3) => Word::Ended(mxc()?),
         ("x", 3) => Word::Cut(mxc()?),
         ("k", 3) => Word::BrokeOff(mxc()?),
+        ("d", 2) => Word::Removed(Location::parse(text(1)?)?),
         ("f", 3) => Word::Forget(RemoteKey { mxc: mxc()?, response: RemoteResponse::Original }),
         ("f", 6) => {
             let method = match text(5)? {
@@ -128,6 +135,8 @@ fn read(parts: &[Value]) -> Option<Word> {
 
 #[cfg(test)]
 mod tests {
+    use tintype_domain::{ContentHash, OsRandomness};
+
     use super::*;
 
     #[test]
@@ -149,6 +158,7 @@ mod tests {
             Word::Ended(mxc.clone()),
             Word::Cut(mxc.clone()),
             Word::BrokeOff(mxc.clone()),
+            Word::Removed(Location::new(ContentHash::of(b"abc"), &OsRandomness)),
             Word::Forget(RemoteKey { mxc: mxc.clone(), response: RemoteResponse::Original }),
             Word::Forget(RemoteKey { mxc: mxc.clone(), response: thumbnail }),
             Word::Sessions(TokensOf::User("@alice:example.org".try_into().unwrap())),

@@ -7,6 +7,7 @@
 
 mod blob;
 mod buffers;
+mod cache;
 mod files;
 mod growing;
 mod incoming;
@@ -21,6 +22,7 @@ mod verify;
 
 pub use self::{
     blob::{Blob, BlobStream, LocalBlob},
+    cache::{Cache, CacheCounts, CacheSettings, DiskCache},
     files::{Files, PartialName, Sweep},
     growing::{Growing, GrowingStream},
     incoming::{Hashed, Incoming},

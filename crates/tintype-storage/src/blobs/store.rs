@@ -5,7 +5,9 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Blob, BlobsError, Files, Growing, Hashed, Incoming, Location, Moving, Objects, PartialName, Sweep};
+use super::{
+    Blob, BlobsError, CacheCounts, Files, Growing, Hashed, Incoming, Location, Moving, Objects, PartialName, Sweep,
+};
 
 /// A store of blobs. Cheap to clone: all clones are the same one.
 #[derive(Debug, Clone)]
@@ -143,6 +145,43 @@ impl Blobs {
             Self::Files(files) => Ok(Blob::File(files.read(location).await?)),
             Self::Objects(objects) => Ok(Blob::Object(objects.object(location))),
             Self::Moving(moving) => moving.read(location).await,
+        }
+    }
+
+    /// Opens a blob of this size for reading, which may be kept near, wherever it is: nobody can take it away at once.
+    ///
+    /// # Errors
+    /// As [`Blobs::read`].
+    pub async fn read_lasting(&self, location: &Location, size: u64) -> Result<Blob, BlobsError> {
+        match self {
+            Self::Files(_) => self.read(location).await,
+            Self::Objects(objects) => Ok(Blob::Object(objects.lasting_object(location, size))),
+        }
+    }
+
+    /// Forgets what is kept near of a blob that is being removed.
+    pub fn forget(&self, location: &Location) {
+        if let Self::Objects(objects) = self
+            && let Some(cache) = objects.cache()
+        {
+            cache.forget(location);
+        }
+    }
+
+    /// Forgets all that is kept near.
+    pub fn forget_all(&self) {
+        if let Self::Objects(objects) = self
+            && let Some(cache) = objects.cache()
+        {
+            cache.forget_all();
+        }
+    }
+
+    /// What was counted of what is kept near; nothing if nothing is.
+    pub fn cache_counts(&self) -> Option<CacheCounts> {
+        match self {
+            Self::Files(_) => None,
+            Self::Objects(objects) => objects.cache().map(super::Cache::counts),
         }
     }
 

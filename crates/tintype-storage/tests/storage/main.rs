@@ -31,6 +31,7 @@ mod postgres {
     mod records;
 }
 
+mod cached;
 mod files;
 mod objects;
 mod presigned;

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test whose preparations fail has failed")]
 
 #[path = "counting.rs"]
-mod counting;
+pub mod counting;
 
 use std::{collections::HashSet, fs};
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tintype_storage::blobs::{Addressing, Bucket, BucketCredentials};
 use url::{Host, Url};
 
+use super::blob_cache::BlobCacheConfig;
 use super::cdn::CdnConfig;
 use super::report::Report;
 use super::values::{BlobsUrl, ByteSize, Duration, Limit, Secret, path, web_url};
@@ -64,6 +65,8 @@ pub struct BlobsConfig {
     pub redirect_endpoint: Option<Url>,
     /// A CDN in front of this server.
     pub cdn: CdnConfig,
+    /// What is kept of the objects of S3 in memory and on this machine's disk.
+    pub cache: BlobCacheConfig,
 }
 
 /// Who is sent elsewhere for media.
@@ -114,6 +117,7 @@ impl Default for BlobsConfig {
             redirect_expires: Duration::from_secs(5 * 60),
             redirect_endpoint: None,
             cdn: CdnConfig::default(),
+            cache: BlobCacheConfig::default(),
         }
     }
 }
@@ -146,6 +150,7 @@ impl BlobsConfig {
         }
         self.check_redirect(report);
         self.cdn.check(report);
+        self.cache.check(report);
     }
 
     fn check_redirect(&self, report: &mut Report) {
@@ -221,6 +226,7 @@ impl BlobsConfig {
             ("secret_access_key", self.secret_access_key.is_some()),
             ("path_style", self.path_style),
             ("redirect_endpoint", self.redirect_endpoint.is_some()),
+            ("cache", self.cache != BlobCacheConfig::default()),
         ];
         let set = set.into_iter().filter(|(_, is_set)| *is_set);
         notes.extend(set.map(|(name, _)| format!("blobs.{name} has no effect: the url is a folder's")));

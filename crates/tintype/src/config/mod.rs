@@ -6,6 +6,7 @@
 
 mod asynchronous;
 mod authentication;
+mod blob_cache;
 mod blobs;
 mod cache;
 mod cdn;
@@ -40,6 +41,7 @@ use tintype_domain::ServerName;
 
 pub use asynchronous::AsyncConfig;
 pub use authentication::AuthenticationConfig;
+pub use blob_cache::BlobCacheConfig;
 pub use blobs::{BlobsConfig, BlobsCredentials, Redirect};
 pub use cache::CacheConfig;
 pub use cdn::CdnConfig;

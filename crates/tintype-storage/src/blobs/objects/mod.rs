@@ -25,17 +25,18 @@ use std::{
     fs::File,
     ops::Range,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
-use futures_util::StreamExt as _;
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use opendal::{BufferStream, HttpTransporter, OperationContext, Operator, services::S3};
 use tintype_domain::Randomness;
 use tokio::runtime::Handle;
 
 use self::{error::blobs_error, transport::Transport, upload::Uploads};
-use super::{BlobsError, Files, Hashed, Location, PartialName, Sweep, incoming::run_blocking};
+use super::{BlobsError, Cache, Files, Hashed, Location, PartialName, Sweep, incoming::run_blocking};
 
 /// Uploads that failed and of which something may be left, at most.
 const UNSENT: usize = 10_000;
@@ -100,6 +101,8 @@ struct Inner {
     presigner: Operator,
     /// Where blobs arrive.
     scratch: Files,
+    /// What is kept near.
+    cache: OnceLock<Cache>,
     uploads: Uploads,
     /// What failed for us, but may have reached the store all the same.
     unsent: Mutex<VecDeque<Location>>,
@@ -110,6 +113,8 @@ struct Inner {
 pub struct Object {
     objects: Objects,
     location: Location,
+    /// Its size in bytes, if it may be kept near.
+    lasting: Option<u64>,
 }
 
 impl Objects {
@@ -168,7 +173,14 @@ impl Objects {
         let store = store.with_context(context.clone());
         let public = bucket.public_endpoint.as_ref().unwrap_or(&bucket.endpoint);
         let presigner = presigned::presigner(service(public), context)?;
-        Ok(Self(Arc::new(Inner { store, presigner, scratch, uploads: Uploads::new(), unsent: Mutex::default() })))
+        Ok(Self(Arc::new(Inner {
+            store,
+            presigner,
+            scratch,
+            cache: OnceLock::new(),
+            uploads: Uploads::new(),
+            unsent: Mutex::default(),
+        })))
     }
 
     /// Where blobs arrive.
@@ -224,9 +236,33 @@ impl Objects {
         }
     }
 
+    /// Keeps what lasts in this cache, from now on. It is given once.
+    #[must_use]
+    pub fn cached(self, cache: Cache) -> Self {
+        // Only whoever opened them gives it.
+        let _ = self.0.cache.set(cache);
+        self
+    }
+
+    /// What is kept near.
+    pub(super) fn cache(&self) -> Option<&Cache> {
+        self.0.cache.get()
+    }
+
     /// An object, whether it is there or not.
     pub(super) fn object(&self, location: &Location) -> Object {
-        Object { objects: self.clone(), location: location.clone() }
+        Object { objects: self.clone(), location: location.clone(), lasting: None }
+    }
+
+    /// An object of this size that may be kept near.
+    pub(super) fn lasting_object(&self, location: &Location, size: u64) -> Object {
+        Object { lasting: Some(size), ..self.object(location) }
+    }
+
+    fn forget(&self, location: &Location) {
+        if let Some(cache) = self.cache() {
+            cache.forget(location);
+        }
     }
 
     /// Removes an object that no record names, and its marker. That it is not there is no error.
@@ -234,7 +270,10 @@ impl Objects {
     /// # Errors
     /// [`BlobsError`] if it may still be there.
     pub(super) async fn remove(&self, location: &Location) -> Result<(), BlobsError> {
+        self.forget(location);
         self.0.store.delete(&key(location)).await.map_err(|error| blobs_error(&error, None))?;
+        // Somebody who came late may have loaded it meanwhile.
+        self.forget(location);
         self.0.scratch.unmark(location).await
     }
 
@@ -358,6 +397,28 @@ impl Object {
             copy.write(piece?).await?;
         }
         copy.into_file().await
+    }
+
+    /// All of it, from what is kept near, or loaded to be kept there; nothing if it is not of that kind, or cannot be loaded.
+    async fn near(&self) -> Option<Bytes> {
+        let (cache, size) = (self.objects.cache()?, self.lasting?);
+        if !cache.takes(size) {
+            return None;
+        }
+        let object = Self { lasting: None, ..self.clone() };
+        cache.get(&self.location, object.load(size)).await
+    }
+
+    fn load(self, size: u64) -> BoxFuture<'static, Result<Bytes, BlobsError>> {
+        async move {
+            let mut bytes = BytesMut::with_capacity(usize::try_from(size).unwrap_or(0));
+            let mut stream = self.stream(0..size);
+            while let Some(piece) = stream.next().await {
+                bytes.extend_from_slice(&piece?);
+            }
+            Ok(bytes.freeze())
+        }
+        .boxed()
     }
 
     async fn get(&self, range: Range<u64>) -> opendal::Result<BufferStream> {

@@ -1,7 +1,7 @@
 //! Reading an object: its bytes are passed on as they come, and no faster than they are taken.
 //!
 //! One request gets them all. If the store breaks off in the middle, which it may do to a slow reader as well, the rest is
-//! asked for: an object never changes.
+//! asked for: an object never changes. What is kept near is not asked for at all.
 
 use std::{
     ops::Range,
@@ -35,7 +35,8 @@ pub struct ObjectStream {
 impl ObjectStream {
     /// Asks for nothing before it is polled.
     pub(super) fn new(object: Object, range: Range<u64>) -> Self {
-        let reader = Reader { object, at: range.start, end: range.end, answer: None, breaks: 0 };
+        let may_be_near = object.lasting.is_some();
+        let reader = Reader { object, at: range.start, end: range.end, answer: None, breaks: 0, may_be_near };
         let rest = stream::unfold(reader, async |mut reader| {
             let piece = reader.next().await?;
             Some((piece, reader))
@@ -74,10 +75,17 @@ struct Reader {
     end: u64,
     answer: Option<BufferStream>,
     breaks: u32,
+    /// It was not looked yet whether it is kept near.
+    may_be_near: bool,
 }
 
 impl Reader {
     async fn next(&mut self) -> Option<Result<Bytes, BlobsError>> {
+        if std::mem::take(&mut self.may_be_near)
+            && let Some(bytes) = self.near().await
+        {
+            return Some(Ok(bytes));
+        }
         while self.at < self.end {
             let has_begun = self.answer.is_some();
             match self.read().await {
@@ -103,6 +111,16 @@ impl Reader {
             }
         }
         None
+    }
+
+    /// All that is wanted, of what is kept near.
+    async fn near(&mut self) -> Option<Bytes> {
+        let bytes = self.object.near().await?;
+        let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+        let (start, end) = (index(self.at), index(self.end));
+        let wanted = (start < end && end <= bytes.len()).then(|| bytes.slice(start..end))?;
+        self.at = self.end;
+        Some(wanted)
     }
 
     async fn read(&mut self) -> opendal::Result<Option<Bytes>> {

@@ -424,3 +424,43 @@ homeserver_token = "hunter3"
     ];
     assert_eq!(errors(file(text)), expected);
 }
+
+#[test]
+fn nobody_can_be_redirected_to_a_folder_without_a_cdn() {
+    let cdn = "[blobs.cdn]\nbase_url = \"https://cdn.example.org\"\nsecret = \"0123456789abcdef0123456789abcdef\"";
+
+    assert_eq!(
+        error_of("blobs", "redirect = \"clients\""),
+        "redirect: needs a [blobs.cdn] where media is in a folder: there is nobody else to ask"
+    );
+    assert_eq!(error_of("blobs", "redirect_expires = \"25h\""), "redirect_expires: has to be between 10s and 24h");
+    let config = file(&format!("[blobs]\nredirect = \"always\"\n{cdn}")).unwrap();
+    assert!(config.notes().is_empty());
+    let notes = file(cdn).unwrap().notes().to_owned();
+    assert_eq!(notes, ["blobs.cdn has no effect: blobs.redirect is \"never\""]);
+    let plain = format!("[blobs]\nredirect = \"always\"\n{}", cdn.replace("https", "http"));
+    let notes = file(&plain).unwrap().notes().to_owned();
+    assert_eq!(notes, ["blobs.redirect leads to a URL without https, where browsers and other servers do not go"]);
+}
+
+#[test]
+fn a_cdn_has_a_url_without_a_path_and_a_secret() {
+    let text = "[blobs.cdn]\nbase_url = \"https://example.org/cdn\"\nsecret = \"short\"";
+    let expected = [
+        "tintype.toml:2: blobs.cdn.base_url: has a path; what is signed begins with the path",
+        "tintype.toml:3: blobs.cdn.secret: has to have at least 32 characters",
+    ];
+    assert_eq!(errors(file(text)), expected);
+    let found = errors(file("[blobs.cdn]\nbase_url = \"https://cdn.example.org\""));
+    assert_eq!(found, ["tintype.toml:1: blobs.cdn.secret: is needed with blobs.cdn.base_url"]);
+}
+
+#[test]
+fn a_cache_of_blobs_has_room_for_what_it_is_to_keep() {
+    let small = "disk: has to be at least 34MiB for objects of 1MiB";
+    assert_eq!(error_of("blobs.cache", "disk = \"33MiB\""), small);
+    assert_eq!(error_of("blobs.cache", "memory = \"3MiB\""), "memory: has to have room for four objects of max_object");
+    let found = errors(file("[blobs.cache]\nmemory = 0\ndisk = \"1GiB\""));
+    assert_eq!(found, ["tintype.toml:3: blobs.cache.disk: has to be \"never\" where blobs.cache.memory is 0"]);
+    assert!(file("[blobs.cache]\nmemory = 0").is_ok());
+}
