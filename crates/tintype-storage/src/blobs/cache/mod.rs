@@ -41,6 +41,9 @@ const OVERHEAD: usize = 512;
 /// Blocks that the disk is divided into, as long as they are not too small or too large: the oldest is reused as a whole.
 const BLOCKS: u64 = 32;
 
+/// Parts of the memory, at most.
+const MOST_SHARDS: usize = 16;
+
 /// The largest block.
 const LARGEST_BLOCK: u64 = 16 * 1024 * 1024;
 
@@ -134,6 +137,8 @@ impl Cache {
             .with_flush_on_close(false)
             .with_event_listener(Arc::clone(&counted) as Arc<dyn EventListener<Key = Name, Value = Cached>>)
             .memory(usize::try_from(settings.memory).unwrap_or(usize::MAX))
+            // Each part has room for several of the largest.
+            .with_shards(shards(&settings))
             // What is asked for once does not take the place of what is asked for again and again.
             .with_eviction_config(LfuConfig::default())
             .with_weighter(|_: &Name, blob: &Cached| blob.len() + OVERHEAD)
@@ -229,6 +234,12 @@ impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache").field("max_blob", &self.0.max_blob).finish_non_exhaustive()
     }
+}
+
+/// Into how many parts with a lock of its own the memory is divided.
+fn shards(settings: &CacheSettings) -> usize {
+    let parts = settings.memory / (8 * settings.max_blob).max(1);
+    usize::try_from(parts).unwrap_or(MOST_SHARDS).clamp(1, MOST_SHARDS)
 }
 
 /// Removes the files of a process before this one, and leaves whatever else is there.
