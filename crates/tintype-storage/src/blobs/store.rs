@@ -154,7 +154,8 @@ impl Blobs {
     /// As [`Blobs::read`].
     pub async fn read_lasting(&self, location: &Location, size: u64) -> Result<Blob, BlobsError> {
         match self {
-            Self::Files(_) => self.read(location).await,
+            // Which of the two stores it is in is found out with each read.
+            Self::Files(_) | Self::Moving(_) => self.read(location).await,
             Self::Objects(objects) => Ok(Blob::Object(objects.lasting_object(location, size))),
         }
     }
@@ -180,7 +181,7 @@ impl Blobs {
     /// What was counted of what is kept near; nothing if nothing is.
     pub fn cache_counts(&self) -> Option<CacheCounts> {
         match self {
-            Self::Files(_) => None,
+            Self::Files(_) | Self::Moving(_) => None,
             Self::Objects(objects) => objects.cache().map(super::Cache::counts),
         }
     }
