@@ -3,10 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
+    future::pending,
     net::{Ipv4Addr, SocketAddr},
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -56,6 +60,7 @@ pub struct Node {
     for_nodes: JoinSet<()>,
     /// What answers clients.
     _for_clients: JoinSet<()>,
+    killed: Arc<AtomicBool>,
     /// None, if it was killed.
     runtime: Option<Runtime>,
 }
@@ -123,15 +128,16 @@ impl Node {
             randomness: Arc::new(OsRandomness),
         };
         let endpoints = Endpoints::new(parts, metrics);
+        let killed = Arc::new(AtomicBool::new(false));
         let (mut for_clients, mut for_nodes) = (JoinSet::new(), JoinSet::new());
         let (public_address, internal_address) = (public.local_addr().unwrap(), internal.local_addr().unwrap());
         let of_clients = endpoints.clone();
-        serve(&mut for_clients, public, move |request| {
+        serve(&mut for_clients, &killed, public, move |request| {
             let endpoints = of_clients.clone();
             async move { endpoints.answer(request, Peer::Address(Ipv4Addr::LOCALHOST.into())).await }
         });
         let of_nodes = endpoints.clone();
-        serve(&mut for_nodes, internal, move |request| {
+        serve(&mut for_nodes, &killed, internal, move |request| {
             let endpoints = of_nodes.clone();
             async move { endpoints.answer_node(request).await }
         });
@@ -143,6 +149,7 @@ impl Node {
             registry,
             for_nodes,
             _for_clients: for_clients,
+            killed,
             runtime: None,
         }
     }
@@ -162,6 +169,7 @@ impl Node {
     /// Everything of it stops where it is: connections are cut, and nothing is given back or said to anybody.
     pub fn kill(&mut self) {
         if let Some(runtime) = self.runtime.take() {
+            self.killed.store(true, Ordering::SeqCst);
             runtime.shutdown_background();
         }
     }
@@ -178,19 +186,28 @@ impl Drop for Node {
     }
 }
 
-fn serve<A, F>(serving: &mut JoinSet<()>, listener: TcpListener, answer: A)
+/// Answers who comes there, until the node is killed: the parts of a process that is killed do not see each other end, and say
+/// nothing of it.
+fn serve<A, F>(serving: &mut JoinSet<()>, killed: &Arc<AtomicBool>, listener: TcpListener, answer: A)
 where
     A: Fn(Request) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
+    let killed = Arc::clone(killed);
     serving.spawn(async move {
         let mut connections = JoinSet::new();
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let answer = answer.clone();
+            let (answer, killed) = (answer.clone(), Arc::clone(&killed));
             let service = service_fn(move |request: axum::http::Request<hyper::body::Incoming>| {
-                let answer = answer(request.map(Body::new));
-                async move { Ok::<_, Infallible>(answer.await) }
+                let (answer, killed) = (answer(request.map(Body::new)), Arc::clone(&killed));
+                async move {
+                    let answer = answer.await;
+                    if killed.load(Ordering::SeqCst) {
+                        pending::<()>().await;
+                    }
+                    Ok::<_, Infallible>(answer)
+                }
             });
             connections.spawn(async move {
                 let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
