@@ -49,6 +49,7 @@ mod stream;
 mod sweep;
 mod telling;
 mod thumbnail;
+mod turns;
 mod unrestricted;
 mod visibility;
 mod waiting;
@@ -256,6 +257,7 @@ struct Inner {
     endings: Endings,
     media: sync::Cache<Mxc, Arc<CachedMedia>>,
     thumbnails: future::Cache<ThumbnailKey, Arc<CachedThumbnail>>,
+    turns: turns::Turns,
     painters: Pool,
     waiting: WaitingRoom,
     arrivals: Arrivals,
@@ -349,6 +351,7 @@ impl Repository {
                 .max_capacity(rules.cache_bytes / 2)
                 .time_to_live(rules.cache_time)
                 .build(),
+            turns: turns::Turns::default(),
             thumbnails: future::Cache::builder()
                 .weigher(move |_, cached: &Arc<CachedThumbnail>| weight(cached.body_in_memory()))
                 .max_capacity(rules.cache_bytes / 2)

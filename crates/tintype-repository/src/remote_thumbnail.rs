@@ -185,9 +185,9 @@ impl Repository {
         request: ThumbnailRequest,
     ) -> Result<Arc<CachedThumbnail>, ThumbnailsError> {
         self.0.fetches.used(&original(&key.mxc), self.0.clock.now());
-        // Of all nodes one makes it; held until it is recorded.
-        let lease = self.lease_to_make(key).await?;
-        if lease.is_some()
+        // Held until it is recorded.
+        let turn = self.turn_to_make(key).await?;
+        if turn.is_late()
             && let Some(kept) = self.find_kept(&remote_key(key)).await?
             && let Some(thumbnail) = as_thumbnail(&kept)
         {

@@ -15,9 +15,8 @@ use tintype_storage::{
 use tintype_thumbnails::{Dimensions, Method, PoolError, Request, Thumbnail, ThumbnailError};
 
 use crate::{
-    Caller, Content, Elsewhere, FromOrigin, Lease, Missing, OpenError, RateLimited, Repository, StorageError,
+    Caller, Content, Elsewhere, FromOrigin, Missing, OpenError, RateLimited, Repository, StorageError,
     content::{LocalContent, Source, living},
-    elsewhere::Leased,
     lives::Life,
     open::{CachedMedia, in_memory},
     rates::Action,
@@ -288,9 +287,9 @@ impl Repository {
         if let Some(made) = self.find_made(media, &key).await? {
             return Ok(made);
         }
-        // Of all nodes one makes it; held until it is recorded.
-        let lease = self.lease_to_make(&key).await?;
-        if lease.is_some()
+        // Held until it is recorded.
+        let turn = self.turn_to_make(&key).await?;
+        if turn.is_late()
             && let Some(made) = self.find_made(media, &key).await?
         {
             return Ok(made);
@@ -328,15 +327,6 @@ impl Repository {
                 CachedThumbnail { content_type, sha256, size, body, created_at, lifetime, restriction }
             }
         })))
-    }
-
-    /// The right to make this thumbnail; none is needed where there are no other nodes.
-    pub(crate) async fn lease_to_make(&self, key: &ThumbnailKey) -> Result<Option<Lease>, ThumbnailsError> {
-        let ThumbnailKey { mxc, width, height, method } = key;
-        match self.lease(&format!("thumbnail:{mxc} {width}x{height} {}", method.as_str())).await? {
-            Leased::Here(lease) => Ok(lease),
-            Leased::Elsewhere(node) => Err(ThumbnailsError::Elsewhere(self.elsewhere(node, None))),
-        }
     }
 
     pub(crate) async fn make(
