@@ -33,7 +33,9 @@ impl Records {
         .fetch_one(&self.nodes()?.connections)
         .await;
         let (holder,): (i64,) = match taken {
-            Err(error) if error.as_database_error().is_some_and(|error| error.is_foreign_key_violation()) => {
+            Err(error)
+                if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation) =>
+            {
                 return Ok(LeaseOutcome::Dead);
             }
             taken => taken?,

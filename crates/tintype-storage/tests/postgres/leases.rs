@@ -1,7 +1,5 @@
 //! What a node does for all of them.
 
-#![expect(clippy::unwrap_used, reason = "a test whose preparations fail has failed")]
-
 use tintype_storage::records::{LeaseOutcome, NodeId, RegisterNode};
 
 use crate::media::two_nodes;
