@@ -7,6 +7,7 @@
 //! run alone, with the same operations and faults at the same times.
 
 mod client;
+mod faults;
 mod history;
 mod left;
 mod node;

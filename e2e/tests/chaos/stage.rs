@@ -12,8 +12,9 @@ use tokio::{sync::Mutex as AsyncMutex, task, time};
 
 use crate::{
     client::{Outcome, PATIENCE, Request, Sending, ask},
+    faults::{Fault, WayOf},
     node::{Node, Ports},
-    plan::{Content, Fault, NODES, Pace, REMOTE, Target, USERS, WayOf},
+    plan::{Content, NODES, Pace, REMOTE, Target, USERS},
     way::{Mode, Way},
 };
 
