@@ -70,6 +70,14 @@ async fn look_if_due(inner: &Inner) -> Result<(), StorageError> {
     if now < due {
         return Ok(());
     }
+    match inner.blobs.abort_unfinished(now - SAFE_AGE).await {
+        Ok(0) => {}
+        Ok(uploads) => tracing::info!(uploads, "aborted uploads to the blob store that were never completed"),
+        // The key may not be allowed to; the bucket's lifecycle rule does it then.
+        Err(error) => {
+            tracing::warn!(%error, "uploads to the blob store that were never completed could not be aborted")
+        }
+    }
     match remove(inner, now).await? {
         Strays::Removed(0) => {}
         Strays::Removed(blobs) => tracing::info!(blobs, "removed from the blob store what no record names"),

@@ -5,6 +5,8 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use tintype_domain::Timestamp;
+
 use super::{
     Blob, BlobsError, CacheCounts, Files, Growing, Hashed, Incoming, Location, Moving, Objects, PartialName, Sweep,
 };
@@ -207,6 +209,22 @@ impl Blobs {
             Self::Files(_) => Ok(()),
             Self::Objects(objects) => objects.remove_unsent().await,
             Self::Moving(moving) => Box::pin(moving.new_store().remove_unsent()).await,
+        }
+    }
+
+    /// Aborts uploads in parts that were begun before this time, and never completed: of nodes that were killed. Returns how
+    /// many there were.
+    ///
+    /// # Errors
+    /// [`BlobsError`] if the store does not let it.
+    pub async fn abort_unfinished(&self, before: Timestamp) -> Result<u64, BlobsError> {
+        match self {
+            Self::Files(_) => Ok(0),
+            Self::Objects(objects) => objects.abort_unfinished(before).await,
+            Self::Moving(moving) => {
+                let new = Box::pin(moving.new_store().abort_unfinished(before)).await?;
+                Ok(new + Box::pin(moving.old_store().abort_unfinished(before)).await?)
+            }
         }
     }
 

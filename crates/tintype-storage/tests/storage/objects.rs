@@ -10,7 +10,7 @@ use std::{collections::HashSet, fs};
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use tempfile::TempDir;
-use tintype_domain::{ContentHash, OsRandomness};
+use tintype_domain::{Clock as _, ContentHash, OsRandomness, SystemClock};
 use tintype_services::SeaweedFs;
 use tintype_storage::blobs::{Blobs, BlobsError, Bucket, BucketCredentials, Location};
 
@@ -140,6 +140,31 @@ async fn what_an_upload_left_that_failed_is_removed_when_the_store_is_back() {
     store.proxy.come_back();
 
     store.nothing_is_pending().await;
+}
+
+#[tokio::test]
+async fn an_upload_in_parts_that_was_never_completed_is_aborted() {
+    let store = store().await;
+    let bytes = pattern(40 * MIB);
+    {
+        let uploading = keep(&store.blobs, &bytes);
+        let begun = async {
+            while !store.proxy.take_requests().contains(&"POST?uploads".to_owned()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        // Neither completed nor aborted: as of a node that is killed.
+        tokio::select! {
+            outcome = uploading => panic!("it was too fast: {outcome:?}"),
+            () = begun => {}
+        }
+    }
+    let now = SystemClock.now();
+    let day = std::time::Duration::from_hours(24);
+
+    assert_eq!(store.blobs.abort_unfinished(now - day).await.unwrap(), 0, "it may be under way");
+    assert_eq!(store.blobs.abort_unfinished(now + day).await.unwrap(), 1);
+    assert_eq!(store.blobs.abort_unfinished(now + day).await.unwrap(), 0);
 }
 
 #[tokio::test]

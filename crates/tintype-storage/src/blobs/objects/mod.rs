@@ -15,6 +15,7 @@ mod listing;
 mod presigned;
 mod stream;
 mod transport;
+mod unfinished;
 mod upload;
 
 pub use self::{presigned::PresignedHeaders, stream::ObjectStream};
@@ -35,7 +36,7 @@ use opendal::{BufferStream, HttpTransporter, OperationContext, Operator, service
 use tintype_domain::Randomness;
 use tokio::runtime::Handle;
 
-use self::{error::blobs_error, transport::Transport, upload::Uploads};
+use self::{error::blobs_error, transport::Transport, unfinished::Unfinished, upload::Uploads};
 use super::{BlobsError, Cache, Files, Hashed, Location, PartialName, Sweep, incoming::run_blocking};
 
 /// Uploads that failed and of which something may be left, at most.
@@ -104,6 +105,8 @@ struct Inner {
     /// What is kept near.
     cache: OnceLock<Cache>,
     uploads: Uploads,
+    /// Multipart uploads that were begun; none where nobody is known who signs the question.
+    unfinished: Option<Unfinished>,
     /// What failed for us, but may have reached the store all the same.
     unsent: Mutex<VecDeque<Location>>,
 }
@@ -168,7 +171,7 @@ impl Objects {
         };
         let runtime = Handle::try_current().map_err(|error| BlobsError::Store(error.to_string()))?;
         let transport = HttpTransporter::new(Transport::new(runtime, randomness)?);
-        let context = OperationContext::new().with_http_transport(transport);
+        let context = OperationContext::new().with_http_transport(transport.clone());
         let store = Operator::new(service(&bucket.endpoint)).map_err(|error| blobs_error(&error, None))?;
         let store = store.with_context(context.clone());
         let public = bucket.public_endpoint.as_ref().unwrap_or(&bucket.endpoint);
@@ -179,6 +182,7 @@ impl Objects {
             scratch,
             cache: OnceLock::new(),
             uploads: Uploads::new(),
+            unfinished: Unfinished::of(bucket, transport),
             unsent: Mutex::default(),
         })))
     }
