@@ -29,6 +29,7 @@ const SLOW: &str = "{ per_second = 1, burst = 3 }";
 #[tokio::test]
 async fn a_user_who_uploads_too_often_has_to_wait_and_others_do_not() {
     let server = TestServer::with(&format!("limits.rates.upload = {SLOW}")).await;
+    server.is_at_one_node("a burst is what one node gives");
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);
 
     some_are_refused(&all_at_once(|| alice.post(paths::UPLOAD).body("hello")).await);
@@ -39,6 +40,7 @@ async fn a_user_who_uploads_too_often_has_to_wait_and_others_do_not() {
 #[tokio::test]
 async fn a_user_who_reserves_too_often_has_to_wait_and_others_do_not() {
     let server = TestServer::with(&format!("limits.max_pending_uploads = 100\nlimits.rates.create = {SLOW}")).await;
+    server.is_at_one_node("a burst is what one node gives");
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);
 
     some_are_refused(&all_at_once(|| alice.post(paths::CREATE)).await);
@@ -50,6 +52,7 @@ async fn a_user_who_reserves_too_often_has_to_wait_and_others_do_not() {
 #[tokio::test]
 async fn an_upload_to_a_reserved_uri_counts_as_an_upload() {
     let server = TestServer::with(&format!("limits.rates.upload = {SLOW}")).await;
+    server.is_at_one_node("a burst is what one node gives");
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);
     let (mxc, other) = (alice.create().await, bob.create().await);
     assert_eq!(alice.put(&mxc).body("hello").await.status(), 200);
@@ -66,6 +69,7 @@ async fn an_upload_to_a_reserved_uri_counts_as_an_upload() {
 #[tokio::test]
 async fn a_user_who_downloads_too_often_has_to_wait_and_others_do_not() {
     let server = TestServer::with(&format!("limits.rates.download = {SLOW}")).await;
+    server.is_at_one_node("a burst is what one node gives");
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);
     let mxc = alice.upload("hello").await;
 
@@ -91,6 +95,7 @@ async fn one_user_is_one_user_with_any_token() {
 #[tokio::test]
 async fn thumbnails_have_a_rate_of_their_own() {
     let server = TestServer::with(&format!("limits.rates.thumbnail = {SLOW}")).await;
+    server.is_at_one_node("a burst is what one node gives");
     let alice = server.user("alice").await;
     let mxc = alice.upload(png(64, 48)).await;
 
@@ -103,6 +108,7 @@ async fn thumbnails_have_a_rate_of_their_own() {
 async fn without_a_user_the_address_counts() {
     let config = format!("legacy.freeze = 'never'\nlimits.rates.download = {SLOW}");
     let server = TestServer::with(&config).await;
+    server.is_at_one_node("a burst is what one node gives");
     let alice = server.user("alice").await;
     let mxc = alice.upload("hello").await;
     let from = |address: &str| server.anonymous().get(paths::legacy_download(&mxc)).header("x-forwarded-for", address);
@@ -122,6 +128,7 @@ async fn an_address_that_tries_many_tokens_does_not_reach_the_homeserver_with_al
     let homeserver = FakeHomeserver::start().await;
     let config = format!("limits.rates.authenticate = {SLOW}{}", homeserver.config());
     let server = TestServer::with(&config).await;
+    server.is_at_one_node("a burst is what one node gives");
 
     let mut statuses = Vec::new();
     for guess in 0..12 {

@@ -46,7 +46,10 @@ pub(crate) async fn what_a_crash_left(
         return Ok(());
     }
     let alone = !cluster.is_some_and(Cluster::is_shared);
-    let here = blobs.partial_names().await?.into_iter().collect::<HashSet<_>>();
+    let mut here = HashSet::new();
+    for folder in blobs.folders() {
+        here.extend(folder.partial_names().await?);
+    }
     let mut partial = HashSet::new();
     for (name, size) in records.partials().await? {
         if !alone && !here.contains(&name) {

@@ -16,6 +16,7 @@ const WHOAMI: &str = "/_matrix/client/v3/account/whoami";
 /// A server in front of a homeserver where Alice has two sessions and Bob one, all of which are remembered.
 async fn remembered(homeserver: &FakeHomeserver) -> (TestServer, [Client; 3]) {
     let server = in_front_of(homeserver, "authentication.cache_time = '1h'").await;
+    server.is_at_one_node("a token that was asked about is known to the node that asked");
     let tokens = [("alice", "alices"), ("alice", "alices_other"), ("bob", "bobs")];
     let clients = tokens.map(|(user, token)| {
         homeserver.log_in(user, token);
@@ -150,6 +151,7 @@ async fn a_logout_is_finished_though_the_client_has_gone() {
 async fn a_logout_without_an_answer_may_have_happened() {
     let upstream = Upstream::start().await;
     let server = upstream.front("authentication.cache_time = '1h'").await;
+    server.is_at_one_node("a token that was asked about is known to the node that asked");
     let alice = server.anonymous().with_token("a_token");
     let config = tokio::spawn(alice.get(paths::CONFIG).into_future());
     upstream.answers(&alices()).await;

@@ -137,6 +137,7 @@ async fn without_a_freeze_what_is_expired_or_unknown_is_not_found_at_once() {
 #[tokio::test]
 async fn an_address_that_waits_for_too_much_loses_only_waits_of_its_own() {
     let (server, alice, mxc) = reserved("legacy.freeze = 'never'\nlimits.max_waiting_per_user = 1").await;
+    server.is_at_one_node("each node has its own places to wait");
     let from = |address: &str| server.anonymous().get(paths::legacy_download(&mxc)).header("x-forwarded-for", address);
     let other = server.waiting(from("203.0.113.8")).await;
     let user = server.waiting(alice.get(paths::download(&mxc)).header("x-forwarded-for", "203.0.113.7")).await;

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use crate::{
     balancer::{Balancer, Front},
+    port,
     stores::Installation,
     wait::PATIENCE,
 };
@@ -163,6 +164,8 @@ fn adapt(config: &mut Config) {
 /// Where clients are to reach a server.
 fn fronts(config: &Config) -> Vec<SocketAddr> {
     let listen = config.http.listen.iter().map(|address| match address {
+        // One that is kept over a restart, and that no connection to somewhere takes meanwhile.
+        ListenAddress::Tcp(address) if address.port() == 0 => (address.ip(), port::free_at(address.ip())).into(),
         ListenAddress::Tcp(address) => *address,
         ListenAddress::Unix(_) => panic!("a socket file belongs to one node: the test is `embedded_only!`"),
     });

@@ -132,17 +132,13 @@ impl TestServer {
     /// The blobs that lie in files or objects, but for those that are so small that they may be in the database.
     pub fn blobs(&self) -> Vec<PathBuf> {
         let small = self.config().blobs.inline_size.bytes();
-        match &self.installation.bucket {
-            Some(bucket) => {
-                let large = bucket.objects().into_iter().filter(|object| object.size > small);
-                large.map(|object| object.key.into()).collect()
-            }
-            None => {
-                let mut blobs = blobs_below(&self.config().blobs_path());
-                blobs.retain(|path| fs::metadata(path).is_ok_and(|file| file.len() > small));
-                blobs
-            }
+        if let Some(bucket) = &self.installation.bucket {
+            let large = bucket.objects().into_iter().filter(|object| object.size > small);
+            return large.map(|object| object.key.into()).collect();
         }
+        let mut blobs = blobs_below(&self.config().blobs_path());
+        blobs.retain(|path| fs::metadata(path).is_ok_and(|file| file.len() > small));
+        blobs
     }
 
     /// The files of uploads that can be continued.
