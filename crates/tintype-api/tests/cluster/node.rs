@@ -28,7 +28,7 @@ use tintype_federation::{
 };
 use tintype_repository::{
     Accounts, Cluster, EphemeralRules, Fate, Freeze, LinkedRules, Local, MediaServer, Membership, NodeId, Parts, Rate,
-    Rates, RedirectRules, RemoteRules, RemoteThumbnails, Repository, Rules, ThumbnailRules, WaitingLimits,
+    Rates, RedirectRules, RemoteRules, RemoteThumbnails, Repository, Rules, ScrubRules, ThumbnailRules, WaitingLimits,
 };
 use tintype_storage::{
     blobs::Files,
@@ -243,6 +243,8 @@ pub fn rules() -> Rules {
     Rules {
         max_upload_size: 1024 * 1024,
         inline_size: 0,
+        gathered_size: 0,
+        scrub: ScrubRules { every: None, bytes_per_second: u64::MAX },
         quota: Quota::UNLIMITED,
         max_pending_uploads: 1_000,
         unused_expires_after: Some(Duration::from_hours(1)),
