@@ -8,6 +8,7 @@ mod idle;
 mod memory;
 mod passing_on;
 mod remote;
+mod scaling;
 mod thumbnails;
 mod uploads;
 mod waiting;
@@ -84,6 +85,11 @@ pub const FIGURES: &[Figure] = &[
         name: "passing-on",
         about: "what a request costs more that is passed on to a homeserver",
         measure: passing_on::measure,
+    },
+    Figure {
+        name: "scaling",
+        about: "what a request costs with one, two and three nodes on PostgreSQL and SeaweedFS",
+        measure: scaling::measure,
     },
     Figure { name: "idle", about: "idle memory and time to the first answer", measure: idle::measure },
 ];

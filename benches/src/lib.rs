@@ -13,4 +13,5 @@ pub mod pictures;
 pub mod process;
 pub mod report;
 pub mod server;
+pub mod tally;
 pub mod wrk;

@@ -33,6 +33,8 @@ pub enum Unit {
     Memory,
     /// Seconds.
     Time,
+    /// Seconds, very few.
+    ShortTime,
     /// How many.
     Count,
 }
@@ -69,6 +71,15 @@ impl Report {
         let ratio = ours.map_or_else(|| "–".to_owned(), |ours| format!("{:.2} × target", ours / bound));
         let target = format!("≤ {}", written(Some(bound), unit));
         self.row([what, &target, &written(ours, unit), &beside, &ratio], ours.map(|ours| ours <= bound));
+    }
+
+    /// Adds a row for something that is counted for each request, and may be nothing: at most so many, if there is a bound.
+    /// Counts are means, so they count as met up to a twentieth more.
+    pub fn at_most(&mut self, what: &str, ours: Option<f64>, bound: Option<f64>) {
+        let target = bound.map_or_else(|| "none".to_owned(), |bound| format!("≤ {bound}"));
+        let met = ours.zip(bound).map(|(ours, bound)| ours <= bound + 0.05);
+        let ours = ours.map_or_else(|| "–".to_owned(), |ours| format!("{ours:.2}"));
+        self.row([what, &target, &ours, "–", "–"], met);
     }
 
     /// Adds a sentence below the table.
@@ -165,6 +176,7 @@ fn written(quantity: Option<f64>, unit: Unit) -> String {
         Unit::Count => thousands(quantity),
         Unit::Memory if quantity >= 10.0 * MIB => format!("{:.0} MiB", quantity / MIB),
         Unit::Memory => format!("{:.1} MiB", quantity / MIB),
+        Unit::ShortTime => format!("{:.0} µs", quantity * 1e6),
         Unit::Time if quantity >= 1.0 => format!("{quantity:.2} s"),
         Unit::Time if quantity >= 0.01 => format!("{:.0} ms", quantity * 1e3),
         Unit::Time => format!("{:.2} ms", quantity * 1e3),

@@ -3,6 +3,7 @@
 
 mod federation;
 mod nginx;
+mod stores;
 mod synapse;
 mod tintype;
 
@@ -18,6 +19,7 @@ use clap::ValueEnum;
 use tempfile::TempDir;
 
 pub use self::federation::{Certificate, Federation};
+pub use self::stores::Stores;
 
 use crate::connection::Connection;
 use crate::process::Process;
@@ -152,6 +154,21 @@ impl Server {
             Kind::Nginx => nginx::set_up(programs, folder.path(), address)?,
             Kind::Synapse => synapse::set_up(programs, folder.path(), address, federation)?,
         };
+        Self::started(kind, address, launch, folder)
+    }
+
+    /// Starts a node of Tintype that keeps things where others do.
+    ///
+    /// # Errors
+    /// When it cannot be set up, or does not answer within two minutes.
+    pub fn start_node(programs: &Programs, stores: &Stores) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("node").tempdir_in(&programs.work)?;
+        let address = free_address()?;
+        let launch = tintype::set_up_node(programs, folder.path(), address, stores)?;
+        Self::started(Kind::Tintype, address, launch, folder)
+    }
+
+    fn started(kind: Kind, address: SocketAddr, launch: Launch, folder: TempDir) -> Result<Self> {
         let (telemetry, first_start) = (launch.telemetry, Duration::ZERO);
         let mut server = Self { kind, address, token: None, telemetry, first_start, process: None, launch, folder };
         server.first_start = server.start_again()?;

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Federation, Launch, Programs, free_address};
+use super::{Federation, Launch, Programs, Stores, free_address};
 
 pub(super) fn set_up(
     programs: &Programs,
@@ -27,6 +27,27 @@ pub(super) fn set_up(
         answers: "/_matrix/client/versions",
         telemetry: Some(telemetry),
     })
+}
+
+/// A node of several.
+pub(super) fn set_up_node(programs: &Programs, folder: &Path, address: SocketAddr, stores: &Stores) -> Result<Launch> {
+    let launch = set_up(programs, folder, address, None, None)?;
+    let file = folder.join("tintype.toml");
+    let alone = fs::read_to_string(&file)?;
+    let cluster = free_address()?;
+    fs::write(&file, format!("{alone}{}{}", stores.configuration(), in_cluster(cluster)))?;
+    Ok(launch)
+}
+
+fn in_cluster(address: SocketAddr) -> String {
+    format!(
+        "
+[cluster]
+listen = \"{address}\"
+advertise = \"http://{address}\"
+secret = \"what the nodes of a benchmark know\"
+"
+    )
 }
 
 fn configuration(
