@@ -26,6 +26,7 @@ mod fulfil;
 mod held;
 mod leftovers;
 mod lives;
+mod making;
 mod measuring;
 mod media_use;
 mod metrics;
@@ -49,7 +50,6 @@ mod stream;
 mod sweep;
 mod telling;
 mod thumbnail;
-mod turns;
 mod unrestricted;
 mod visibility;
 mod waiting;
@@ -257,7 +257,7 @@ struct Inner {
     endings: Endings,
     media: sync::Cache<Mxc, Arc<CachedMedia>>,
     thumbnails: future::Cache<ThumbnailKey, Arc<CachedThumbnail>>,
-    turns: turns::Turns,
+    making: making::Making,
     painters: Pool,
     waiting: WaitingRoom,
     arrivals: Arrivals,
@@ -351,7 +351,7 @@ impl Repository {
                 .max_capacity(rules.cache_bytes / 2)
                 .time_to_live(rules.cache_time)
                 .build(),
-            turns: turns::Turns::default(),
+            making: making::Making::default(),
             thumbnails: future::Cache::builder()
                 .weigher(move |_, cached: &Arc<CachedThumbnail>| weight(cached.body_in_memory()))
                 .max_capacity(rules.cache_bytes / 2)

@@ -9,7 +9,7 @@ use std::{
 
 use tintype_domain::Timestamp;
 use tintype_storage::{
-    blobs::{Blobs, Sweep},
+    blobs::{Blobs, Location, Sweep},
     records::{EvictRemote, Expired, Records, RecordsError, RemoveOutcome, Unattached},
 };
 use tokio::time::sleep;

@@ -49,9 +49,10 @@ fn the_configuration_of_a_base_for_kustomize_is_accepted() {
 /// A node's own address comes from what runs it.
 fn is_accepted_on_a_node(installation: &Installation) {
     let mut command = installation.command(&["config", "check", "--config", "tintype.toml"]);
-    let output = command.env("TINTYPE__CLUSTER__ADVERTISE", "http://10.0.0.1:8091").output().unwrap();
+    let output =
+        command.env("TINTYPE__CLUSTER__ADVERTISE", "http://10.0.0.1:8091").output().expect("the program starts");
 
-    let said = String::from_utf8(output.stderr).unwrap();
+    let said = String::from_utf8(output.stderr).expect("it says it in words");
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(!said.contains("no effect"), "{said}");
 }

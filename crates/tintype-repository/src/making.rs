@@ -15,10 +15,9 @@ use crate::{Lease, Repository, elsewhere::Leased, thumbnail::ThumbnailsError};
 
 /// The thumbnails that are being made here.
 #[derive(Debug, Default)]
-pub(crate) struct Turns(Mutex<HashMap<ThumbnailKey, Weak<Turnstile<()>>>>);
+pub(crate) struct Making(Mutex<HashMap<ThumbnailKey, Weak<Turnstile<()>>>>);
 
 /// The right to make a thumbnail, until this is dropped.
-#[derive(Debug)]
 pub(crate) struct Turn {
     repository: Repository,
     guard: Option<OwnedMutexGuard<()>>,
@@ -26,7 +25,7 @@ pub(crate) struct Turn {
     has_waited: bool,
 }
 
-impl Turns {
+impl Making {
     /// Where those take their turn who want this thumbnail.
     fn of(&self, key: &ThumbnailKey) -> Arc<Turnstile<()>> {
         let mut turns = self.turns();
@@ -55,15 +54,15 @@ impl Repository {
     /// # Errors
     /// [`ThumbnailsError::Elsewhere`] if another node makes it; others if the records fail.
     pub(crate) async fn turn_to_make(&self, key: &ThumbnailKey) -> Result<Turn, ThumbnailsError> {
-        let turnstile = self.0.turns.of(key);
+        let turnstile = self.0.making.of(key);
         let mut turn = Turn { repository: self.clone(), guard: None, lease: None, has_waited: false };
-        turn.guard = Some(match Arc::clone(&turnstile).try_lock_owned() {
-            Ok(guard) => guard,
-            Err(_) => {
-                turn.has_waited = true;
-                turnstile.lock_owned().await
-            }
-        });
+        let guard = if let Ok(guard) = Arc::clone(&turnstile).try_lock_owned() {
+            guard
+        } else {
+            turn.has_waited = true;
+            turnstile.lock_owned().await
+        };
+        turn.guard = Some(guard);
         let ThumbnailKey { mxc, width, height, method } = key;
         match self.lease(&format!("thumbnail:{mxc} {width}x{height} {}", method.as_str())).await? {
             Leased::Here(lease) => turn.lease = lease,
@@ -84,7 +83,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         // The lease first: whoever has the turn next takes it again.
         drop((self.lease.take(), self.guard.take()));
-        self.repository.0.turns.tidy();
+        self.repository.0.making.tidy();
     }
 }
 
@@ -101,7 +100,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_wants_the_same_waits_and_nothing_is_left_of_it() {
-        let turns = Turns::default();
+        let turns = Making::default();
         let first = turns.of(&key(1)).lock_owned().await;
 
         assert!(turns.of(&key(1)).try_lock_owned().is_err());
