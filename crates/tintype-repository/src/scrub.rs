@@ -158,9 +158,11 @@ fn report(blob: &KeptBlob, damage: Damage, damaged: &Damaged) {
     let location = blob.location.as_str();
     match damage {
         Damage::Changed => {
-            tracing::error!(location, media, again, "a blob is damaged: its bytes are not those that were stored")
+            tracing::error!(location, media, again, "a blob is damaged: its bytes are not those that were stored");
         }
-        Damage::Missing => tracing::error!(location, media, again, "a blob is missing"),
+        Damage::Missing => {
+            tracing::error!(location, media, again, "a blob is missing");
+        }
     }
 }
 

@@ -75,7 +75,7 @@ async fn look_if_due(inner: &Inner) -> Result<(), StorageError> {
         Ok(uploads) => tracing::info!(uploads, "aborted uploads to the blob store that were never completed"),
         // The key may not be allowed to; the bucket's lifecycle rule does it then.
         Err(error) => {
-            tracing::warn!(%error, "uploads to the blob store that were never completed could not be aborted")
+            tracing::warn!(%error, "uploads to the blob store that were never completed could not be aborted");
         }
     }
     match remove(inner, now).await? {
