@@ -1,14 +1,9 @@
 //! Bytes in a bucket: as in a folder, but for what happens when the store is away.
 
-#[path = "../../tintype-storage/tests/storage/counting.rs"]
-mod counting;
-
 use std::path::PathBuf;
 
-use tintype_services::{Bucket, SeaweedFs};
+use tintype_services::{Bucket, Proxy, SeaweedFs};
 use tintype_testing::{Profile, TestServer, paths, pattern, pictures::png};
-
-use self::counting::Proxy;
 
 fn config(bucket: &Bucket) -> String {
     let Bucket { endpoint, name, access_key_id, secret_access_key, .. } = bucket;

@@ -5,12 +5,14 @@
 //! of them listen on free ports of the loopback address, keep what they have in a folder that goes with them, and end with
 //! the process that started them, however that ends (see `guarded`).
 
+mod counting;
 mod guarded;
 mod port;
 mod postgres;
 mod seaweedfs;
 
 pub use self::{
+    counting::Proxy,
     postgres::{Database, Postgres},
     seaweedfs::{Bucket, Object, SeaweedFs},
 };

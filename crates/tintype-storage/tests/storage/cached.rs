@@ -8,13 +8,11 @@ use bytes::Bytes;
 use futures_util::{TryStreamExt as _, future::join_all};
 use tempfile::TempDir;
 use tintype_domain::OsRandomness;
+use tintype_services::Proxy;
 use tintype_storage::blobs::{Blobs, BlobsError, Cache, CacheCounts, CacheSettings, DiskCache, Location};
 use tokio::time::{sleep, timeout};
 
-use crate::{
-    blobs_in_objects::support::{bucket, open},
-    objects::counting::Proxy,
-};
+use crate::blobs_in_objects::support::{bucket, open};
 
 const KIB: usize = 1024;
 

@@ -2,19 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose preparations fail has failed")]
 
-#[path = "counting.rs"]
-pub mod counting;
-
 use std::{collections::HashSet, fs};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use tempfile::TempDir;
 use tintype_domain::{Clock as _, ContentHash, OsRandomness, SystemClock};
-use tintype_services::SeaweedFs;
+use tintype_services::{Proxy, SeaweedFs};
 use tintype_storage::blobs::{Blobs, BlobsError, Bucket, BucketCredentials, Location};
 
-use self::counting::Proxy;
 use crate::blobs_in_objects::support::{bucket, bucket_of, open};
 
 const MIB: usize = 1024 * 1024;

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::{
@@ -15,7 +15,7 @@ use tokio::{
     task::JoinSet,
 };
 
-/// A running proxy; it ends when it is dropped.
+/// A running proxy between a store and its server, which notes each request; it ends when it is dropped.
 pub struct Proxy {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
@@ -32,6 +32,9 @@ struct State {
 
 impl Proxy {
     /// In front of the server at this URL.
+    ///
+    /// # Errors
+    /// Those of listening.
     pub async fn before(endpoint: &str) -> io::Result<Self> {
         let server = endpoint.strip_prefix("http://").unwrap_or(endpoint).to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -56,23 +59,28 @@ impl Proxy {
 
     /// The requests since it was last asked: method, and `?` with the first part of the query, if there is one.
     pub fn take_requests(&self) -> Vec<String> {
-        std::mem::take(&mut self.state.lock().expect("no panic").requests)
+        std::mem::take(&mut locked(&self.state).requests)
     }
 
     /// From here on nobody answers.
     pub fn go_away(&self) {
-        self.state.lock().expect("no panic").away = true;
+        locked(&self.state).away = true;
     }
 
     /// From here on it answers again.
     pub fn come_back(&self) {
-        self.state.lock().expect("no panic").away = false;
+        locked(&self.state).away = false;
     }
 
     /// Cuts the next answer with an object after so many bytes.
     pub fn cut_after(&self, bytes: u64) {
-        self.state.lock().expect("no panic").cut.push(bytes);
+        locked(&self.state).cut.push(bytes);
     }
+}
+
+fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    // Every change under this lock is whole before anything in it could panic.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn pass(client: TcpStream, server: &str, state: &Mutex<State>) -> io::Result<()> {
@@ -80,7 +88,7 @@ async fn pass(client: TcpStream, server: &str, state: &Mutex<State>) -> io::Resu
     // A connection for each request: so it is known which answer is whose.
     while let Some(request) = head(&mut from_client).await? {
         let cut = {
-            let mut state = state.lock().expect("no panic");
+            let mut state = locked(state);
             if state.away {
                 return Ok(());
             }
