@@ -238,7 +238,8 @@ impl Stage {
     /// The keys of all objects.
     pub async fn objects(&self) -> Vec<String> {
         let bucket = self.bucket.clone();
-        task::spawn_blocking(move || bucket.objects()).await.expect("the store says what it has")
+        let objects = task::spawn_blocking(move || bucket.objects()).await.expect("the store says what it has");
+        objects.into_iter().map(|object| object.key).collect()
     }
 }
 
