@@ -13,7 +13,7 @@ use super::values::{Secret, path, web_url};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CdnConfig {
-    /// Its URL, as clients and other servers know it: "https://cdn.example.org".
+    /// Its URL, as clients and other servers know it: `https://cdn.example.org`.
     #[serde(deserialize_with = "web_url::base")]
     #[schemars(with = "Option<String>")]
     pub base_url: Option<Url>,
