@@ -2,10 +2,21 @@
 
 use std::{fs, os::unix::fs::FileTypeExt as _};
 
-use tintype_testing::{Client, TestServer, embedded_only, paths, pattern};
+use tintype_testing::{Client, Connection, TestServer, embedded_only, paths, pattern};
 
 /// More than the buffers of a connection take.
 const MORE_THAN_BUFFERS: usize = 40 * 1024 * 1024;
+
+/// A connection on which a download has begun that its buffers do not hold.
+async fn reading(server: &TestServer) -> Connection {
+    let alice = server.user("alice").await;
+    let mxc = alice.upload(pattern(MORE_THAN_BUFFERS)).await;
+    let mut connection = server.connect().await;
+    let (path, token) = (paths::download(&mxc), alice.token());
+    connection.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
+    connection.head().await;
+    connection
+}
 
 #[tokio::test]
 async fn everything_is_there_after_a_restart() {
@@ -62,12 +73,7 @@ async fn what_a_crash_left_is_removed_at_the_next_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_ends_finishes_the_download_that_is_under_way() {
     let server = TestServer::start().await;
-    let alice = server.user("alice").await;
-    let mxc = alice.upload(pattern(MORE_THAN_BUFFERS)).await;
-    let mut connection = server.connect().await;
-    let (path, token) = (paths::download(&mxc), alice.token());
-    connection.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
-    connection.head().await;
+    let mut connection = reading(&server).await;
 
     let draining = tokio::spawn(server.drain());
     let body = connection.bytes(MORE_THAN_BUFFERS).await;
@@ -81,12 +87,7 @@ async fn a_server_that_ends_finishes_the_download_that_is_under_way() {
 async fn a_server_that_ends_is_not_ready_any_more() {
     embedded_only!("of several nodes only one has the download that keeps it from its end");
     let server = TestServer::start().await;
-    let alice = server.user("alice").await;
-    let mxc = alice.upload(pattern(MORE_THAN_BUFFERS)).await;
-    let mut connection = server.connect().await;
-    let (path, token) = (paths::download(&mxc), alice.token());
-    connection.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
-    connection.head().await;
+    let mut connection = reading(&server).await;
     let telemetry = server.telemetry();
     assert_eq!(telemetry.get("/ready").await.status(), 200);
 
@@ -105,12 +106,7 @@ async fn a_server_that_ends_is_not_ready_any_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_ends_does_not_wait_for_ever() {
     let server = TestServer::with("http.drain_timeout = '100ms'").await;
-    let alice = server.user("alice").await;
-    let mxc = alice.upload(pattern(MORE_THAN_BUFFERS)).await;
-    let mut connection = server.connect().await;
-    let (path, token) = (paths::download(&mxc), alice.token());
-    connection.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
-    connection.head().await;
+    let mut connection = reading(&server).await;
 
     server.drain().await;
 

@@ -348,7 +348,7 @@ impl State {
                 Err(_) => self.held.repository().discard_if_unrecorded(location).await,
             }
         }
-        let outcome = outcome?.ok_or(FulfilError::NotFound)?;
+        let Some(outcome) = outcome? else { return Err(self.held.lost().await?) };
         Ok(self.held.repository().conclude(&outcome, size)?)
     }
 

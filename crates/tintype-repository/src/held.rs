@@ -89,6 +89,20 @@ impl Held {
         self.holder
     }
 
+    /// Why the records do not know any more that this request holds it: the reservation is gone, or this node was taken for
+    /// dead meanwhile, and another request can have it.
+    ///
+    /// # Errors
+    /// [`RecordsError`] if the records fail.
+    pub(crate) async fn lost(&self) -> Result<FulfilError, RecordsError> {
+        let records = &self.repository.0.records;
+        if records.find_reservation(&self.mxc).await?.is_some_and(|reservation| !reservation.swept) {
+            return Ok(RecordsError::TakenForDead.into());
+        }
+        let is_stored = Box::pin(records.find_media(&self.mxc)).await?.is_some();
+        Ok(if is_stored { FulfilError::AlreadyStored } else { FulfilError::NotFound })
+    }
+
     /// Gives the reservation back, with what is left of the upload, and returns when that is committed.
     pub(crate) async fn give_back(mut self, left: Option<Partial>) {
         self.left = Some(ReleasePartial::Set(left));

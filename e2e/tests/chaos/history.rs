@@ -180,6 +180,11 @@ impl History {
         known.stored_at.is_some() || known.deleting_since.is_some()
     }
 
+    /// What it was stored with, as somebody was told.
+    pub fn acknowledged(&self) -> BTreeSet<Content> {
+        Known::of(&self.events).acknowledged
+    }
+
     /// Whether it counts as stored, so that how many there were can be told.
     pub fn is_acknowledged(&self) -> bool {
         !Known::of(&self.events).acknowledged.is_empty()

@@ -23,6 +23,7 @@ use history::{Deed, Found, History};
 use plan::Plan;
 use play::Play;
 use stage::Stage;
+use tintype_domain::ContentHash;
 use tokio::{
     task::JoinSet,
     time::{self, Instant},
@@ -61,12 +62,14 @@ async fn run(seed: u64) -> Result<(), String> {
     // What is to be tidied up each minute is so at a start, too.
     stage.start_again().await;
     in_the_end(&plays, End::Read).await;
-    let mut wrong = left::disagreements(&stage).await;
+    let histories = plays.iter().map(|(number, play)| play.history(*number)).collect::<Vec<_>>();
+    let acknowledged = histories.iter().flat_map(History::acknowledged);
+    let acknowledged = acknowledged.map(|content| ContentHash::of(&content.bytes(seed)).to_string()).collect();
+    let mut wrong = left::disagreements(&stage, &acknowledged).await;
     for node in &stage.nodes {
         wrong.append(&mut node.lock().await.complaints);
     }
 
-    let histories = plays.iter().map(|(number, play)| play.history(*number)).collect::<Vec<_>>();
     println!("TINTYPE_CHAOS_SEED={seed}: {}", summary(&plan, &histories));
     let ended = started.elapsed();
     println!("  up after {set:.1?}, played after {played:.1?}, judged after {ended:.1?}");
