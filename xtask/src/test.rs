@@ -45,9 +45,9 @@ pub fn run() -> Result<bool> {
 }
 
 /// The suite of the endpoints on three nodes. A test waits more than it works there, so more of them run at once than there
-/// are cores.
+/// are cores. It is the workspace's suite of that name, so that it is built with the features that it was built with before.
 fn on_three_nodes() -> Command {
-    let mut command = cargo(["test", "--package", "tintype-api", "--test", "api", "--", "--test-threads", "4"]);
+    let mut command = cargo(["test", "--workspace", "--test", "api", "--", "--test-threads", "4"]);
     command.env("TINTYPE_TEST_PROFILE", "cluster");
     for (test, reason) in NOT_ON_THREE_NODES {
         println!("--- left out: {test}: {reason}");
