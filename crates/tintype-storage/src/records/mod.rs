@@ -20,6 +20,7 @@ mod media_requests;
 mod moving;
 mod naming;
 mod nodes;
+mod partials;
 mod postgres;
 mod redactions;
 mod remote;
